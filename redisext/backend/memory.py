@@ -1,0 +1,206 @@
+"""The embedded engine: a Redis in this process, at ``memory://name``.
+
+The commands are fakeredis's. What it does otherwise than a server is mended here: a blocking pop waits on this
+module's own condition, first come first served, over commands that do not block (its own serve waiters in
+reverse). All commands of a store run one at a time, under its lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import redis
+
+from redisext.backend.redis import refusal
+from redisext.command import Command, Op, Reply
+from redisext.dsn import Configuration
+from redisext.errors import BackendClosed, ConfigurationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["MemoryBackend"]
+
+R = TypeVar("R")
+
+
+class MemoryBackend:
+    """A store in this process, shared by all backends on its name, and gone with the process.
+
+    Made by ``redisext.connect("memory://name")``. May be shared between threads.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self._store = _store(configuration.name)
+        self._closed = False
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key."""
+        return self.configuration.prefix
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def primary(self) -> MemoryBackend:
+        """This backend itself: it has no replicas."""
+        return self
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command*."""
+        if self._closed:
+            raise BackendClosed(f"the backend {self.configuration} was closed; connect again")
+        return command.read(self._store.call(command))
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        """fakeredis's client of the same store; it is a `redis.Redis`."""
+        return self._store.new_client()
+
+    @property
+    def replica_client(self) -> redis.Redis:
+        """The same as `client`."""
+        return self.client
+
+    def close(self) -> None:
+        """Let go of the store; its data stays, for the next backend on its name."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.configuration}>"
+
+
+class _Store:
+    """The data of one name, and those who wait for some."""
+
+    def __init__(self) -> None:
+        try:
+            import fakeredis
+        except ImportError as error:
+            raise ConfigurationError(
+                "the embedded engine is not installed: pip install 'redisext[embedded]', "
+                "or name a server, as in redis://localhost:6379/0"
+            ) from error
+        server = fakeredis.FakeServer()
+        self.new_client: Callable[[], redis.Redis] = lambda: fakeredis.FakeRedis(server=server, protocol=2)
+        self._client = self.new_client()
+        self._connection = self._client.connection_pool.get_connection()
+        self._lock = threading.Lock()
+        self._waiters: list[_Waiter] = []
+
+    def call(self, command: Command[object]) -> Reply:
+        if command.op.blocks:
+            return self._wait(command)
+        with self._lock:
+            reply = self._do(command)
+            if self._waiters and not command.op.reads:
+                self._serve()
+            return reply
+
+    def _do(self, command: Command[object]) -> Reply:
+        try:
+            try:
+                return self._send(*command.words)
+            except redis.exceptions.NoScriptError:
+                return self._send(*command.words_in_full)
+        except redis.exceptions.ResponseError as error:
+            raise refusal(command, error, lambda question: self._send(question, command.keys[0])) from error
+
+    def _send(self, *words: object) -> Reply:
+        self._connection.send_command(*words)
+        return self._connection.read_response()
+
+    def _wait(self, command: Command[object]) -> Reply:
+        timeout = command.timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        waiter = _Waiter(command)
+        with self._lock:
+            self._waiters.append(waiter)
+            self._serve()
+        try:
+            while not waiter.served.wait(_until(deadline)):
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
+                with self._lock:
+                    # Data may have come by a client that does not go through this store.
+                    self._serve()
+        finally:
+            with self._lock:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.reply
+
+    def _serve(self) -> None:
+        """Hand what there is to those who wait, in the order in which they came."""
+        for waiter in list(self._waiters):
+            try:
+                waiter.reply = waiter.attempt(self._do)
+            except Exception as error:
+                waiter.error = error
+            if waiter.reply is not None or waiter.error is not None:
+                self._waiters.remove(waiter)
+                waiter.served.set()
+
+
+class _Waiter:
+    """A blocking command that has not had its reply yet."""
+
+    def __init__(self, command: Command[object]) -> None:
+        self._at_once = replace(command, op=_AT_ONCE[command.op.name], args=())
+        self.served = threading.Event()
+        self.reply: Reply = None
+        self.error: Exception | None = None
+
+    def attempt(self, do: Callable[[Command[object]], Reply]) -> Reply:
+        """The blocking command's reply, if there is one by now: the key, then what was taken from it."""
+        taken = do(self._at_once)
+        if not taken and not isinstance(taken, bytes):
+            return None
+        return [self._at_once.keys[0], *(taken if isinstance(taken, list) else [taken])]
+
+
+_AT_ONCE: Final[Mapping[str, Op]] = {
+    "BLPOP": Op("LPOP", "list"),
+    "BRPOP": Op("RPOP", "list"),
+    "BZPOPMIN": Op("ZPOPMIN", "zset"),
+}
+"""What a blocking command does when there is something to take."""
+
+_LOOK_AGAIN: Final = 0.1
+
+
+def _until(deadline: float | None) -> float:
+    """How long (seconds) to sleep before looking again."""
+    return _LOOK_AGAIN if deadline is None else max(0.0, min(_LOOK_AGAIN, deadline - time.monotonic()))
+
+
+_stores: dict[str, _Store] = {}
+_stores_lock: Final = threading.Lock()
+
+
+def _store(name: str) -> _Store:
+    with _stores_lock:
+        store = _stores.get(name)
+        if store is None:
+            store = _stores[name] = _Store()
+        return store

@@ -1,0 +1,302 @@
+"""The backend over redis-py: one server, or a primary with replicas.
+
+redis-py opens connections, speaks TLS and the handshake, and parses replies. Commands go through its
+`Connection` objects rather than through its client: so each reply arrives as the server sent it, and
+it is known whether a command had been sent when a connection broke. redis-py's retries are off
+(they would send INCR twice).
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
+
+import redis
+from redis.connection import BlockingConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.connection import Connection as TCPConnection
+
+from redisext import dsn
+from redisext.command import Command, Op, Reply, text
+from redisext.errors import (
+    BackendClosed,
+    CommandRefused,
+    ConfigurationError,
+    ConnectionFailed,
+    OutcomeUnknown,
+    PermissionDenied,
+    RedisextError,
+    Timeout,
+    WrongType,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Connection", "RedisBackend", "refusal"]
+
+R = TypeVar("R")
+
+
+class RedisBackend:
+    """One server, or a primary with replicas: reads go to the replicas in turn, all else to the primary.
+
+    Made by :func:`redisext.connect`. Nothing is opened before the first command. May be shared between threads.
+    """
+
+    def __init__(self, configuration: dsn.Configuration) -> None:
+        self.configuration = configuration
+        self._primary = _Node(configuration)
+        self._replicas = [_Node(one) for one in configuration.replicas]
+        self._turn = itertools.count()
+        self._closed = False
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key."""
+        return self.configuration.prefix
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @cached_property
+    def primary(self) -> RedisBackend:
+        """This backend without its replicas, on the same connections to the primary."""
+        if not self._replicas:
+            return self
+        return _PrimaryOnly(self)
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command*, on a replica if it only reads and there is one."""
+        if self.closed:
+            raise BackendClosed(f"the backend {self.configuration} was closed; connect again")
+        return command.read(self._node(command.op).call(command))
+
+    @property
+    def client(self) -> redis.Redis:
+        """redis-py's client of the primary, on this backend's connections."""
+        return self._primary.client
+
+    @property
+    def replica_client(self) -> redis.Redis:
+        """redis-py's client of a replica; of the primary where there is none."""
+        return self._node(_READS).client
+
+    def close(self) -> None:
+        """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
+        self._closed = True
+        for node in (self._primary, *self._replicas):
+            node.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        replicas = "".join(f" +{one.configuration}" for one in self._replicas)
+        return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}>"
+
+    def _node(self, op: Op) -> _Node:
+        if op.reads and self._replicas:
+            return self._replicas[next(self._turn) % len(self._replicas)]
+        return self._primary
+
+
+_READS: Final = Op("", reads=True)
+
+
+class _PrimaryOnly(RedisBackend):
+    """A view of another backend, which owns the connections."""
+
+    def __init__(self, whole: RedisBackend) -> None:
+        self.configuration = whole.configuration
+        self._whole = whole
+        self._primary = whole._primary
+        self._replicas = []
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether this view, or the backend itself, was closed."""
+        return self._closed or self._whole.closed
+
+    def close(self) -> None:
+        """Close the backend itself."""
+        self._whole.close()
+
+
+class Connection:
+    """Settings as a class, to be named as a model's `CONNECTION`.
+
+        class Connection(redisext.backend.redis.Connection):
+            MASTER = {"host": "10.0.0.1", "port": 6379, "db": 0}
+            SLAVE = {"host": "10.0.0.2", "port": 6379, "db": 0}
+
+    `MASTER` and `SLAVE` are settings (`host`, `port`, `db`, `username`, `password`, and the options of
+    :func:`redisext.connect`) or DSNs. Without a `SLAVE`, `MASTER` answers reads too.
+    """
+
+    MASTER: ClassVar[Mapping[str, object] | str | None] = None
+    SLAVE: ClassVar[Mapping[str, object] | str | None] = None
+
+    @classmethod
+    def configuration(cls) -> dsn.Configuration:
+        """`MASTER` and `SLAVE`, read and checked."""
+        if cls.MASTER is None:
+            raise ConfigurationError(f"{cls.__qualname__}.MASTER is not set")
+        primary = _settings(cls.MASTER)
+        return primary.with_options({"replicas": [_settings(cls.SLAVE)] if cls.SLAVE else None})
+
+    @classmethod
+    def connect_to_master(cls) -> redis.Redis:
+        """A redis-py client of the primary, with connections of its own."""
+        return _Node(cls.configuration()).client
+
+    @classmethod
+    def connect_to_slave(cls) -> redis.Redis:
+        """A redis-py client of the replica, or of the primary where there is none."""
+        configuration = cls.configuration()
+        return _Node(next(iter(configuration.replicas), configuration)).client
+
+
+def _settings(given: Mapping[str, object] | str) -> dsn.Configuration:
+    return dsn.parse(given) if isinstance(given, str) else dsn.from_mapping(given)
+
+
+class _Node:
+    """One server: a pool of connections to it, and the way a command takes over one of them."""
+
+    def __init__(self, configuration: dsn.Configuration) -> None:
+        self.configuration = configuration
+        self._pool = _pool(configuration)
+        # The pool does not know this node, so dropping the last reference to the node closes its connections.
+        self._close = weakref.finalize(self, self._pool.disconnect)
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        client = redis.Redis(connection_pool=self._pool)
+        client._redisext_node = self  # type: ignore[attr-defined]  # its connections live as long as it does
+        return client
+
+    def close(self) -> None:
+        self._pool.disconnect()
+
+    def call(self, command: Command[R]) -> Reply:
+        """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
+        connection = self._take()
+        sent = False
+        try:
+            try:
+                connection.send_command(*command.words)
+                sent = True
+                return self._reply(connection, command)
+            except redis.exceptions.NoScriptError:
+                connection.send_command(*command.words_in_full)
+                return self._reply(connection, command)
+        except redis.exceptions.ResponseError as error:
+            raise refusal(command, error, lambda question: self._ask(connection, question, command)) from error
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            raise self._broken(command, error, sent=sent) from error
+        finally:
+            if not self.configuration.reuse:
+                connection.disconnect()
+            self._pool.release(connection)
+
+    def _take(self) -> TCPConnection:
+        """A connection that is open and has no reply of anybody else's waiting; nothing was sent yet."""
+        try:
+            return self._pool.get_connection()
+        except (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError) as error:
+            raise ConfigurationError(f"{self.configuration} refused the user or the password") from error
+        except redis.exceptions.NoPermissionError as error:
+            raise PermissionDenied(f"{self.configuration} refused the user: {_server_text(error)}") from error
+        except redis.exceptions.ResponseError as error:
+            raise ConfigurationError(f"{self.configuration} refused the connection: {_server_text(error)}") from error
+        except redis.exceptions.TimeoutError as error:
+            seconds = self.configuration.socket_connect_timeout
+            raise Timeout(f"no answer from {self.configuration} within {seconds:g} s ({error})") from error
+        except redis.exceptions.ConnectionError as error:
+            if "No connection available" in str(error):
+                raise Timeout(
+                    f"all {self.configuration.max_connections} connections to {self.configuration} were in use for "
+                    f"{self.configuration.socket_timeout:g} s; raise max_connections, or hold them for less time"
+                ) from error
+            raise ConnectionFailed(
+                f"cannot reach {self.configuration}: {error} Is a server running there, and is the DSN right?"
+            ) from error
+
+    def _reply(self, connection: TCPConnection, command: Command[object]) -> Reply:
+        if not command.op.blocks:
+            return connection.read_response()
+        held = command.timeout
+        return connection.read_response(timeout=None if held is None else held + self.configuration.socket_timeout)
+
+    def _ask(self, connection: TCPConnection, question: str, command: Command[object]) -> Reply:
+        """A question about the first key, to explain an error; None if it cannot be answered."""
+        try:
+            connection.send_command(question, command.keys[0])
+            return connection.read_response()
+        except redis.exceptions.RedisError:
+            return None
+
+    def _broken(self, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
+        if sent and not command.op.repeatable:
+            return OutcomeUnknown(
+                f"the connection to {self.configuration} broke after {command.op.name} on key "
+                f"{text(command.keys[0])!r} was sent: it was carried out once or not at all",
+                command,
+            )
+        kind = Timeout if isinstance(error, redis.exceptions.TimeoutError) else ConnectionFailed
+        return kind(f"the connection to {self.configuration} broke during {command.op.name}: {error}")
+
+
+def refusal(command: Command[object], error: Exception, ask: Callable[[str], Reply]) -> RedisextError:
+    """What the server's error reply means to the caller. *ask* sends a question about the command's first key."""
+    reason = _server_text(error)
+    key = text(command.keys[0])
+    if "WRONGTYPE" in reason:
+        held = ask("TYPE")
+        held_type = held.decode() if isinstance(held, bytes) else str(held)
+        return WrongType(
+            f"key {key!r} holds a {held_type}, and {command.op.name} works on a {command.op.type}: "
+            "another structure uses the same key"
+        )
+    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):
+        return PermissionDenied(f"the user may not run {command.op.name} on key {key!r}: {reason}")
+    return CommandRefused(f"the server refused {command.op.name} on key {key!r}: {reason}")
+
+
+def _server_text(error: Exception) -> str:
+    # An "unknown command" error goes on to repeat the arguments.
+    return str(error).partition(", with args beginning with:")[0]
+
+
+def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
+    common = {
+        "db": where.db,
+        "username": where.username,
+        "password": where.password,
+        "socket_timeout": where.socket_timeout,
+        "socket_connect_timeout": where.socket_connect_timeout,
+        "client_name": where.client_name,
+        "protocol": 2,
+        "max_connections": where.max_connections,
+        "timeout": where.socket_timeout,
+    }
+    if where.transport == "unix":
+        return BlockingConnectionPool(connection_class=UnixDomainSocketConnection, path=where.path, **common)
+    address = {"host": where.host, "port": where.port, "socket_keepalive": True}
+    if where.transport == "tls":
+        return BlockingConnectionPool(
+            connection_class=SSLConnection, ssl_ca_certs=where.ssl_ca_certs, **address, **common
+        )
+    return BlockingConnectionPool(connection_class=TCPConnection, **address, **common)

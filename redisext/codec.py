@@ -1,0 +1,439 @@
+"""From an element type to the bytes that Redis holds, and back.
+
+What Redis can count or compare stays native, readable with redis-cli: `int` as decimal text, `float`
+as its shortest text that reads back the same, `str` as UTF-8, `bytes` as they are. All else is JSON,
+through one pydantic `TypeAdapter` for each type.
+
+The rule is ``decode(encode(x)) == x``, with the same type, for every value that is accepted. Whether a
+type can keep it is seen when its codec is made (:mod:`redisext.schema`); where only the value can
+tell (`Any`, unions, models with validators), the bytes are read back and compared before they are
+sent. So reading is strict (`"5"` is no int), and a value that would come back changed is refused.
+
+In an identity position (members of sets, keys of hashes) the codec is canonical too: equal values
+have equal bytes, under every hash seed. Objects and sets are sorted, `Decimal` loses its trailing zeros,
+an instant is written in UTC, and -0.0 is 0.0. What is written there is the canonical form of what
+would be *read*, so that two values that are equal to each other cannot differ in a detail (an int in a
+float field) that equality does not see.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime, time, timezone
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from typing import Annotated, Final, Never, Protocol, TypeVar, cast, get_args, get_origin
+
+from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, to_json, to_jsonable_python
+
+from redisext import schema
+from redisext.command import Argument
+from redisext.errors import ConfigurationError, DecodeError, EncodeError
+from redisext.serializer import Raw, Serializer
+
+__all__ = ["RAW", "Codec", "Unresolved", "codec_for", "serializer_codec", "type_name"]
+
+T = TypeVar("T")
+
+
+class Codec(Protocol[T]):
+    """What a structure needs to know about its elements. `element` is the type's name, for messages."""
+
+    element: str
+
+    def encode(self, value: T, /) -> bytes:
+        """The bytes to store. Raises :exc:`~redisext.errors.EncodeError`."""
+        ...
+
+    def decode(self, raw: bytes, /) -> T:
+        """The value stored as *raw*. Raises :exc:`~redisext.errors.DecodeError`."""
+        ...
+
+
+class Unresolved(Exception):
+    """The element type names something that is not defined yet."""
+
+
+def codec_for(element_type: object, *, identity: bool = False) -> Codec[object]:
+    """The codec of a type; one for each, made once.
+
+    Raises :exc:`~redisext.errors.ConfigurationError` for a type whose values could not come back as they
+    were, and :exc:`Unresolved` for one that names something not defined yet.
+    """
+    try:
+        # Equal types need not be the same (`int | str` and `str | int`, read in different order): their text is.
+        return _cached_codec(element_type, type_name(element_type), identity)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return _make_codec(element_type, identity=identity)
+
+
+def serializer_codec(serializer: Serializer, element: str) -> Codec[object]:
+    """The codec of a class that names its own `SERIALIZER`."""
+    return _SerializerCodec(serializer, element)
+
+
+def type_name(element_type: object) -> str:
+    """A type as a person would write it.
+
+    >>> type_name(int), type_name(list[int])
+    ('int', 'list[int]')
+    """
+    if get_origin(element_type) is Annotated:
+        inner, *conditions = get_args(element_type)
+        listed = [part for one in conditions for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
+        return f"Annotated[{', '.join([type_name(inner), *map(repr, listed)])}]"
+    name = getattr(element_type, "__qualname__", None) or getattr(element_type, "__name__", None)
+    if isinstance(name, str) and not get_args(element_type):
+        return name.rpartition("<locals>.")[2]
+    return repr(element_type).replace("typing.", "")
+
+
+@lru_cache(maxsize=1024)
+def _cached_codec(element_type: object, _name: str, identity: bool) -> Codec[object]:
+    return _make_codec(element_type, identity=identity)
+
+
+def _make_codec(element_type: object, *, identity: bool) -> Codec[object]:
+    native = _NATIVE.get(element_type) if isinstance(element_type, type) else None
+    if native is not None:
+        return native(identity=identity)
+    name = type_name(element_type)
+    adapter = _adapter(element_type, name)
+    problem = schema.why_not_stored(adapter.core_schema)
+    if problem is not None:
+        raise ConfigurationError(
+            f"{name} cannot be stored: {problem}. Store a type that can be written as JSON and read back, "
+            "or give the class a SERIALIZER"
+        )
+    scalar = schema.native_scalar(adapter.core_schema)
+    if scalar is not None:
+        return _Constrained(_NATIVE[scalar](identity=identity), adapter, name)
+    if not identity:
+        return _Json(adapter, name)
+    problem = schema.why_not_canonical(adapter.core_schema)
+    if problem is not None:
+        raise ConfigurationError(
+            f"{name} cannot be a set member, a sorted-set member or a hash key: {problem}. Use a type whose equal "
+            "values are written alike (str, int, a model of such fields), or give the class a SERIALIZER that "
+            "writes equal values as equal bytes"
+        )
+    return _CanonicalJson(adapter, name)
+
+
+_CONFIG: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+"""How bytes and non-finite floats come back. A model, a dataclass or a TypedDict brings its own configuration."""
+
+
+def _adapter(element_type: object, name: str) -> TypeAdapter[object]:
+    try:
+        try:
+            return TypeAdapter(element_type, config=_CONFIG)
+        except PydanticUserError as error:
+            if error.code != "type-adapter-config-unused":
+                raise
+            return TypeAdapter(element_type)
+    except PydanticUndefinedAnnotation as error:
+        raise Unresolved(error.name) from error
+    except PydanticUserError as error:
+        if error.code == "class-not-fully-defined":
+            raise Unresolved(name) from error
+        raise ConfigurationError(
+            f"{name} cannot be stored: pydantic knows no way to write it as JSON. Use a pydantic model, a dataclass, "
+            "a TypedDict or a built-in type, or give the class a SERIALIZER"
+        ) from error
+
+
+def _refuse(value: object, element: str, reason: str) -> EncodeError:
+    given = type_name(type(value))
+    a_kind = f"{given}: " if given == element else f"{given}, not {element}: "
+    return EncodeError(f"cannot store a value of type {a_kind}{reason}")
+
+
+class _Bytes:
+    element = "bytes"
+
+    def __init__(self, *, identity: bool) -> None:
+        pass
+
+    def encode(self, value: object) -> bytes:
+        if type(value) is bytes:
+            return value
+        raise _refuse(value, self.element, "only bytes come back as bytes")
+
+    def decode(self, raw: bytes) -> object:
+        return raw
+
+
+class _Str:
+    element = "str"
+
+    def __init__(self, *, identity: bool) -> None:
+        pass
+
+    def encode(self, value: object) -> bytes:
+        if type(value) is not str:
+            raise _refuse(value, self.element, "only a str itself comes back as a str; store str(value)")
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise _refuse(value, self.element, "it holds a lone surrogate, which UTF-8 cannot write") from error
+
+    def decode(self, raw: bytes) -> object:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise DecodeError(raw, self.element) from error
+
+
+class _Int:
+    element = "int"
+
+    def __init__(self, *, identity: bool) -> None:
+        pass
+
+    def encode(self, value: object) -> bytes:
+        if type(value) is not int:
+            raise _refuse(value, self.element, "only an int itself comes back as an int; store int(value)")
+        try:
+            return b"%d" % value
+        except ValueError as error:
+            raise _refuse(value, self.element, str(error)) from error
+
+    def decode(self, raw: bytes) -> object:
+        try:
+            value = int(raw)
+            if raw != b"%d" % value:
+                raise ValueError("not the plain decimal text of an integer")
+        except ValueError as error:
+            raise DecodeError(raw, self.element) from error
+        return value
+
+
+class _Float:
+    element = "float"
+
+    def __init__(self, *, identity: bool) -> None:
+        self._identity = identity
+
+    def encode(self, value: object) -> bytes:
+        # An int is a float to every type checker, so one that a float can hold exactly is taken for one.
+        if type(value) is int:
+            try:
+                exact = float(value)
+            except OverflowError as error:
+                raise _refuse(value, self.element, "a float cannot hold it") from error
+            if exact != value:
+                raise _refuse(value, self.element, "a float cannot hold it exactly")
+            value = exact
+        if type(value) is not float:
+            raise _refuse(value, self.element, "only a float itself comes back as a float; store float(value)")
+        if self._identity:
+            if math.isnan(value):
+                raise _refuse(value, self.element, "NaN equals nothing, itself included, so it could never be found")
+            value += 0.0  # -0.0 becomes 0.0, its equal
+        return repr(value).encode()
+
+    def decode(self, raw: bytes) -> object:
+        try:
+            if b"_" in raw or raw != raw.strip():
+                raise ValueError("not the plain text of a number")
+            return float(raw)
+        except ValueError as error:
+            raise DecodeError(raw, self.element) from error
+
+
+_NativeCodec = _Bytes | _Str | _Int | _Float
+
+_NATIVE: Final[Mapping[type, Callable[..., _NativeCodec]]] = {bytes: _Bytes, str: _Str, int: _Int, float: _Float}
+
+
+class _Constrained:
+    """A native scalar with conditions: `Annotated[int, Field(ge=0)]`."""
+
+    def __init__(self, native: _NativeCodec, adapter: TypeAdapter[object], element: str) -> None:
+        self._native = native
+        self._validate = adapter.validator.validate_python
+        self.element = element
+
+    def encode(self, value: object) -> bytes:
+        raw = self._native.encode(value)
+        try:
+            checked = self._validate(self._native.decode(raw), strict=True)
+        except ValueError as error:
+            raise _refuse(value, self.element, "it does not meet the type's conditions") from error
+        if checked != value:
+            raise _refuse(value, self.element, "the type's validators would change it on the way back")
+        return raw
+
+    def decode(self, raw: bytes) -> object:
+        value = self._native.decode(raw)
+        try:
+            return cast("object", self._validate(value, strict=True))
+        except ValueError as error:
+            raise DecodeError(raw, self.element) from error
+
+
+class _Json:
+    """JSON, read back and compared before it is written."""
+
+    def __init__(self, adapter: TypeAdapter[object], element: str) -> None:
+        # A TypeAdapter's core parts are typed as such or as mocks of an unfinished model; these are finished.
+        self._serializer = cast("SchemaSerializer", adapter.serializer)
+        self._validator = cast("SchemaValidator", adapter.validator)
+        self.element = element
+
+    def encode(self, value: object) -> bytes:
+        raw = self._write(value)
+        self._read_back(value, raw)
+        return raw
+
+    def decode(self, raw: bytes) -> object:
+        try:
+            return self._validator.validate_json(raw, strict=True)
+        except ValueError as error:
+            raise DecodeError(raw, self.element) from error
+
+    def _write(self, value: object) -> bytes:
+        try:
+            return self._serializer.to_json(value, by_alias=True, round_trip=True, warnings=False)
+        except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise self._mismatch(value) from error
+
+    def _read_back(self, value: object, raw: bytes) -> object:
+        """What will be read for *raw*, if that is *value*; otherwise this is the last moment to say so."""
+        try:
+            back: object = self._validator.validate_json(raw, strict=True)
+        except ValueError as error:
+            raise self._mismatch(value) from error
+        # NaN equals nothing; there, and only there, equal text stands in for equality.
+        if type(back) is type(value) and (back == value or (b"NaN" in raw and repr(back) == repr(value))):
+            return back
+        raise self._mismatch(value)
+
+    def _mismatch(self, value: object) -> EncodeError:
+        """Say why *value* cannot be stored: it is not of the type, or it would come back as something else."""
+        not_one = _refuse(value, self.element, "it is not an instance of the type, or breaks its conditions")
+        try:
+            checked: object = self._validator.validate_python(value, strict=True)
+        except ValueError as error:
+            not_one.__cause__ = error
+            return not_one
+        if type(checked) is not type(value):
+            return not_one
+        return _refuse(
+            value,
+            self.element,
+            "it would not come back from JSON as it is (an excluded or private field, bytes or NaN in a model that "
+            "does not configure them, a type that JSON cannot tell from another); change the type, or give the "
+            "class a SERIALIZER",
+        )
+
+
+class _CanonicalJson(_Json):
+    """JSON in which equal values are equal bytes."""
+
+    def encode(self, value: object) -> bytes:
+        # Through what is read back: see the head of this module.
+        return self._canonical(self._read_back(value, self._canonical(value)))
+
+    def _canonical(self, value: object) -> bytes:
+        try:
+            plain = self._serializer.to_python(value, by_alias=True, round_trip=True, warnings=False)
+            return _dump(_canonical(plain)).encode()
+        except EncodeError as error:
+            raise _refuse(value, self.element, error.reason) from error
+        except (PydanticSerializationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise self._mismatch(value) from error
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _canonical(value: object) -> object:
+    """*value*, in Python's own types, as what `json` writes; the same for all values equal to it."""
+    if isinstance(value, Enum):
+        return _canonical(value.value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise EncodeError("it holds NaN, which equals nothing, so it could never be found")
+        return value + 0.0
+    if isinstance(value, Mapping):
+        members = {_object_key(key): _canonical(item) for key, item in value.items()}
+        return dict(sorted(members.items()))
+    if isinstance(value, (list, tuple, deque)):
+        return [_canonical(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_canonical(item) for item in value), key=_dump)
+    if isinstance(value, Decimal):
+        return _canonical_decimal(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(timezone.utc)
+    elif isinstance(value, time) and value.tzinfo is not None:
+        raise EncodeError("it holds a time of day with an offset, which can equal one with another offset")
+    return to_jsonable_python(value, bytes_mode="base64")
+
+
+def _object_key(key: object) -> str:
+    """A mapping's key as the text that a JSON object has for it."""
+    plain = _canonical(key)
+    return plain if isinstance(plain, str) else to_json(plain).decode()
+
+
+def _canonical_decimal(value: Decimal) -> str:
+    # Decimal.normalize would round to the context's precision.
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        raise EncodeError("it holds a Decimal that is no number")
+    significant = "".join(map(str, digits)).lstrip("0")
+    kept = significant.rstrip("0")
+    if not kept:
+        return "0"
+    return f"{'-' if sign else ''}{kept}E{exponent + len(significant) - len(kept)}"
+
+
+class _SerializerCodec:
+    def __init__(self, serializer: Serializer, element: str) -> None:
+        self._serializer = serializer
+        self.element = element
+
+    def encode(self, value: object) -> bytes:
+        try:
+            # The serializer's own parameter type is unknown here; a value that it does not take, it refuses.
+            written = self._serializer.encode(cast("Never", value))
+            return _as_bytes(written)
+        except Exception as error:
+            name = type_name(self._serializer if isinstance(self._serializer, type) else type(self._serializer))
+            raise EncodeError(
+                f"cannot store a value of type {type_name(type(value))}: the serializer {name} refused it ({error})"
+            ) from error
+
+    def decode(self, raw: bytes) -> object:
+        try:
+            return self._serializer.decode(raw)
+        except Exception as error:
+            raise DecodeError(raw, self.element) from error
+
+
+RAW: Final[Codec[object]] = _SerializerCodec(Raw, "bytes")
+"""What a class without an element type and without a `SERIALIZER` uses."""
+
+
+def _as_bytes(written: Argument) -> bytes:
+    if isinstance(written, bytes):
+        return written
+    if isinstance(written, str):
+        return written.encode()
+    if isinstance(written, bool) or not isinstance(written, (int, float)):
+        raise TypeError(f"a serializer gives bytes, str, int or float, not {type(written).__name__}")
+    return repr(written).encode()

@@ -1,0 +1,176 @@
+"""One operation, described without doing it.
+
+    model method  ->  Command[R]  ->  backend  ->  reply  ->  R
+
+The rules of this module:
+
+* A :class:`Command` is a value. It knows the words to send, the keys they touch, whether they may
+  be repeated, and how to read the reply. It knows no socket, no client and no event loop.
+* What is the same for every call of an operation stands in its :class:`Op`, written once beside the
+  structure that uses it. What differs from call to call stands in the Command.
+* What takes more than one round trip is a generator (:data:`Steps`): it yields commands and waits,
+  is sent each result, and returns its own. The drivers (:func:`run` here) do the I/O. An error is
+  thrown into the generator, so `try`/`finally` inside it runs.
+
+"Harmless to repeat" is judged by the state *and* by the answer: SADD leaves the same set when it is
+sent twice, but the second answer ("it was there already") would be a lie to the caller whose first
+answer was lost. So an operation is `repeatable` only where both are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
+
+from redisext.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Argument", "Command", "Op", "Reply", "Script", "Steps", "Wait", "run", "text"]
+
+Argument: TypeAlias = bytes | str | int | float
+"""What may stand in a command: bytes, or text and numbers that the client writes as UTF-8."""
+
+Reply: TypeAlias = "bytes | str | int | float | list[Reply] | None"
+"""A reply as RESP2 has it: a bulk string, a status, an integer, an array, or nil."""
+
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script, run by its SHA-1 where the server knows it and sent whole where not."""
+
+    source: str
+    sha: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha", digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """What every command of one operation has in common.
+
+    * `name`: the Redis command; for a script, a name for people to read.
+    * `type`: the Redis type that the first key must hold (``"list"``), or None where any will do.
+    * `reads`: it only reads, and a replica may answer it.
+    * `repeatable`: sent twice, it leaves the same state and gives the same answer.
+    * `blocks`: the server may hold the reply back, until the seconds in the last argument are over.
+    """
+
+    name: str
+    type: str | None = None
+    reads: bool = False
+    repeatable: bool = False
+    blocks: bool = False
+    script: Script | None = None
+
+    def __post_init__(self) -> None:
+        if self.reads:
+            object.__setattr__(self, "repeatable", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[R_co]):
+    """One operation, ready to be sent: `op`, the `keys` it touches, the `args` after them, and `parse`.
+
+    Commands are equal when they send the same.
+
+    >>> Command(Op("INCRBY"), (b"hits",), (2,), int)
+    Command(INCRBY b'hits' 2)
+    """
+
+    op: Op
+    keys: tuple[bytes, ...]
+    args: tuple[Argument, ...]
+    parse: Callable[[Reply], R_co] = field(compare=False)
+
+    @property
+    def words(self) -> tuple[Argument, ...]:
+        """What is sent. For a script: EVALSHA, which fails with NOSCRIPT where the server does not know it."""
+        script = self.op.script
+        if script is None:
+            return (self.op.name, *self.keys, *self.args)
+        return ("EVALSHA", script.sha, len(self.keys), *self.keys, *self.args)
+
+    @property
+    def words_in_full(self) -> tuple[Argument, ...]:
+        """The same with a script's whole source, for a server that does not know it yet."""
+        script = self.op.script
+        if script is None:
+            return self.words
+        return ("EVAL", script.source, len(self.keys), *self.keys, *self.args)
+
+    @property
+    def timeout(self) -> float | None:
+        """How long (seconds) the server may hold back the reply of a blocking command; None for ever."""
+        seconds = float(self.args[-1])
+        return seconds or None
+
+    def read(self, reply: Reply) -> R_co:
+        """The reply, as the operation's result. Raises :exc:`DecodeError`, with the key named."""
+        try:
+            return self.parse(reply)
+        except DecodeError as error:
+            error.key = text(self.keys[0])
+            raise
+
+    def __iter__(self) -> Generator[Command[object], object, R_co]:
+        """Inside :data:`Steps`: ``result = yield from command``."""
+        result = yield self
+        # A driver answers each yielded command with what `read` gave for it.
+        return cast("R_co", result)
+
+    def __repr__(self) -> str:
+        shown = " ".join(_shown(word) for word in (*self.keys, *self.args))
+        return f"{type(self).__name__}({self.op.name} {shown})"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Inside :data:`Steps`: let `seconds` pass."""
+
+    seconds: float
+
+    def __iter__(self) -> Iterator[Wait]:
+        yield self
+
+
+Steps: TypeAlias = Generator[Command[object] | Wait, object, R]
+"""An operation of several round trips: yields commands and waits, returns its result."""
+
+
+def run(steps: Steps[R], execute: Callable[[Command[object]], object]) -> R:
+    """Drive *steps* to their end, in this thread, each command through *execute*."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = time.sleep(step.seconds) if isinstance(step, Wait) else execute(step)
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as stop:
+        # The generator's return type is R; StopIteration does not say so.
+        return cast("R", stop.value)
+
+
+def text(key: bytes) -> str:
+    """A key as people read it."""
+    return key.decode("utf-8", "backslashreplace")
+
+
+_SHOWN = 40
+
+
+def _shown(word: Argument) -> str:
+    whole = repr(word)
+    return whole if len(whole) <= _SHOWN else f"{whole[:_SHOWN]}..."

@@ -1,0 +1,279 @@
+"""From a DSN to a configuration.
+
+    redis://[user[:password]@]host[:port][/db][?option=value&...]
+    rediss://...                    the same over TLS
+    valkey://... valkeys://...      the same two
+    unix://[user[:password]@]/path/to/socket[?db=0&option=value&...]
+    memory://[name]                 the embedded engine
+
+User and password are percent-encoded, an IPv6 host stands in brackets. Every part is checked; what is
+wrong is named, and neither the password nor any text that might be one is ever repeated.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Final, Literal
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from redisext.errors import ConfigurationError
+
+__all__ = ["Configuration", "from_mapping", "parse"]
+
+_DEFAULT_PORT: Final = 6379
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Where the data lives, and how to talk to it. Two that are equal can share connections.
+
+    * `transport`: ``tcp``, ``tls``, ``unix`` or ``memory``.
+    * `host` and `port`; `path` for a Unix socket, `name` for an embedded store.
+    * `replicas`: servers that answer reads, each with a configuration of its own.
+    * `prefix`: stands before every key.
+    * `socket_timeout`: how long (seconds) a reply may take; `socket_connect_timeout`: the same for connecting.
+    * `max_connections`: the most connections at one time; who comes later waits `socket_timeout` for one.
+    * `client_name`: what CLIENT LIST calls these connections.
+    * `ssl_ca_certs`: a file of the authorities to trust over TLS, instead of the system's.
+    * `reuse`: keep connections open between commands.
+    """
+
+    transport: Literal["tcp", "tls", "unix", "memory"] = "tcp"
+    host: str = "localhost"
+    port: int = _DEFAULT_PORT
+    path: str = ""
+    name: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    replicas: tuple[Configuration, ...] = ()
+    prefix: str = ""
+    socket_timeout: float = 5.0
+    socket_connect_timeout: float = 5.0
+    max_connections: int = 50
+    client_name: str | None = None
+    ssl_ca_certs: str | None = None
+    reuse: bool = True
+
+    def __str__(self) -> str:
+        """The DSN, without user, password and options."""
+        if self.transport == "memory":
+            return f"memory://{self.name}"
+        if self.transport == "unix":
+            return f"unix://{self.path}?db={self.db}"
+        scheme = "rediss" if self.transport == "tls" else "redis"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}/{self.db}"
+
+    def with_options(self, options: Mapping[str, object]) -> Configuration:
+        """The same with *options* set, each checked. A None leaves an option as it is."""
+        given = {name: _option(name, value, self) for name, value in options.items() if value is not None}
+        return replace(self, **given)  # type: ignore[arg-type]  # each value was converted to its field's type
+
+
+def parse(dsn: str) -> Configuration:
+    """Read a DSN. Raises :exc:`~redisext.errors.ConfigurationError`, which names what is wrong with it.
+
+    >>> parse("redis://localhost/2").db
+    2
+    """
+    try:
+        parts = urlsplit(dsn)
+        host = parts.hostname
+    except ValueError:
+        raise ConfigurationError("the DSN's host is malformed: an IPv6 address stands in [brackets]") from None
+    transport = _TRANSPORTS.get(parts.scheme)
+    if transport is None:
+        raise ConfigurationError(_unknown_scheme(parts.scheme))
+    if parts.fragment or dsn.endswith("#"):
+        raise ConfigurationError("the DSN holds a '#': in a user or password it is written %23")
+    if "@" in parts.path or "@" in parts.query:
+        raise ConfigurationError(
+            "the DSN holds an '@' after its host: in a user or password, '/' is written %2F, '?' %3F and '@' %40"
+        )
+    where = Configuration(
+        transport=transport,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+    options = _query(parts)
+    if transport == "memory":
+        if parts.path not in ("", "/") or where.username or where.password or ":" in parts.netloc:
+            raise ConfigurationError("an embedded store is named memory://name, with no user, port or path")
+        where = replace(where, name=unquote(parts.netloc))
+    elif transport == "unix":
+        if host or not parts.path:
+            raise ConfigurationError("a Unix socket is named by its absolute path: unix:///run/redis.sock")
+        where = replace(where, path=unquote(parts.path), db=_db(options.pop("db", "0")))
+    else:
+        if not host:
+            raise ConfigurationError(f"the DSN names no host: {parts.scheme}://host:port/db")
+        where = replace(where, host=unquote(host), port=_port(parts), db=_db(parts.path.lstrip("/") or "0"))
+    return where.with_options(options)
+
+
+def from_mapping(settings: Mapping[str, object]) -> Configuration:
+    """Read the settings of a `Connection` class: ``{"host": ..., "port": ..., "db": ...}``."""
+    known = {"host", "port", "db", "username", "password", *_OPTIONS}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise ConfigurationError(f"unknown connection setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    options = {name: value for name, value in settings.items() if name in _OPTIONS}
+    username, password = settings.get("username"), settings.get("password")
+    return Configuration(
+        host=str(settings.get("host", "localhost")),
+        port=_port_number(settings.get("port", _DEFAULT_PORT)),
+        db=_db(settings.get("db", 0)),
+        username=None if username is None else str(username),
+        password=None if password is None else str(password),
+    ).with_options(options)
+
+
+_TRANSPORTS: Final[Mapping[str, Literal["tcp", "tls", "unix", "memory"]]] = {
+    "redis": "tcp",
+    "valkey": "tcp",
+    "rediss": "tls",
+    "valkeys": "tls",
+    "unix": "unix",
+    "memory": "memory",
+}
+
+_LATER: Final = frozenset({"redis+sentinel", "redis+cluster"})
+
+
+def _unknown_scheme(scheme: str) -> str:
+    if scheme in _LATER:
+        return f"{scheme}:// is not supported yet; known are {', '.join(_TRANSPORTS)}"
+    if not scheme:
+        return "a DSN begins with its scheme: redis://host:port/db"
+    return f"unknown DSN scheme {scheme!r}; known are {', '.join(_TRANSPORTS)}"
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ConfigurationError("the DSN's options are malformed: ?option=value&option=value") from None
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
+        raise ConfigurationError(f"the DSN names option {twice!r} twice")
+    return options
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port is None:
+        return _DEFAULT_PORT
+    if port == 0:
+        # The text there may be a password whose '@' is missing: it is not repeated.
+        raise ConfigurationError("the DSN's port is no number from 1 to 65535 (in a user or password, ':' is %3A)")
+    return port
+
+
+def _port_number(value: object) -> int:
+    port = _whole_number("port", value)
+    if not 1 <= port <= 65535:
+        raise ConfigurationError(f"port {port} is not from 1 to 65535")
+    return port
+
+
+def _db(value: object) -> int:
+    try:
+        db = _whole_number("db", value)
+    except ConfigurationError:
+        raise ConfigurationError(f"the database is a number, as in redis://host:port/0, not {value!r}") from None
+    if db < 0:
+        raise ConfigurationError(f"the database is a number from 0 up, not {db}")
+    return db
+
+
+# --- Options
+
+
+def _option(name: str, value: object, base: Configuration) -> object:
+    if name == "replicas":
+        return _replicas(value, base)
+    convert = _OPTIONS.get(name)
+    if convert is None:
+        raise ConfigurationError(f"unknown option {name!r}; known are {', '.join(_OPTIONS)}")
+    return convert(name, value)
+
+
+def _replicas(value: object, base: Configuration) -> tuple[Configuration, ...]:
+    """Each a DSN, or a host:port with all else as on the primary."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, Iterable):
+        raise ConfigurationError("replicas are a list of DSNs or host:port")
+    found: list[Configuration] = []
+    for one in value:
+        if isinstance(one, Configuration):
+            found.append(one)
+        elif isinstance(one, str) and "://" in one:
+            found.append(parse(one))
+        else:
+            address = urlsplit(f"//{one}")
+            if not address.hostname:
+                raise ConfigurationError("a replica is named by a DSN or by host:port")
+            found.append(replace(base, transport=base.transport, host=address.hostname, port=_port(address)))
+    if base.transport == "memory" and found:
+        raise ConfigurationError("the embedded engine has no replicas")
+    return tuple(found)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ConfigurationError(f"{name} is text, not {type(value).__name__}")
+
+
+def _file(name: str, value: object) -> str:
+    path = _text(name, value)
+    if os.path.isfile(path):
+        return path
+    raise ConfigurationError(f"{name} names no file: {path!r}")
+
+
+def _seconds(name: str, value: object) -> float:
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # what is no number is refused here
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ConfigurationError(f"{name} is a number of seconds above 0, not {value!r}")
+    return seconds
+
+
+def _count(name: str, value: object) -> int:
+    count = _whole_number(name, value)
+    if count < 1:
+        raise ConfigurationError(f"{name} is at least 1, not {count}")
+    return count
+
+
+def _whole_number(name: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit():
+        return int(value)
+    raise ConfigurationError(f"{name} is a whole number, not {value!r}")
+
+
+_OPTIONS: Final[Mapping[str, Callable[[str, object], object]]] = {
+    "replicas": lambda _name, value: value,
+    "prefix": _text,
+    "socket_timeout": _seconds,
+    "socket_connect_timeout": _seconds,
+    "max_connections": _count,
+    "client_name": _text,
+    "ssl_ca_certs": _file,
+}
+
+assert set(_OPTIONS) <= {one.name for one in fields(Configuration)}

@@ -1,0 +1,148 @@
+"""Everything Redisext raises, one class for each thing a caller can do about it.
+
+:exc:`RedisextError` is the root. Each error also inherits the built-in exception that a caller who
+has never heard of Redisext would expect (`ValueError`, `ConnectionError`, ...). What the client
+library raised is the `__cause__`, never the surface.
+
+No message holds a password, and none holds more than 80 bytes of a stored value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from redisext.command import Command
+
+__all__ = [
+    "ArgumentError",
+    "BackendClosed",
+    "CommandRefused",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "CrossSlot",
+    "DecodeError",
+    "EmbeddedWarning",
+    "EncodeError",
+    "LockNotOwned",
+    "NotBatchable",
+    "OutcomeUnknown",
+    "PermissionDenied",
+    "RedisextError",
+    "Timeout",
+    "WrongType",
+    "excerpt",
+]
+
+_EXCERPT = 80
+"""The most bytes of a stored value that a message shows."""
+
+
+class RedisextError(Exception):
+    """The root of all errors that Redisext raises."""
+
+
+class ConfigurationError(RedisextError, ValueError):
+    """A DSN, an option, a class attribute or an element type is wrong; mend the program or its settings."""
+
+
+class ArgumentError(RedisextError, ValueError):
+    """An argument lies outside of what the operation takes; nothing was sent."""
+
+
+class EncodeError(RedisextError, TypeError):
+    """A value is not one of the element type, or could not be read back as it is; nothing was sent.
+
+    `key` names the collection, where it is known.
+    """
+
+    def __init__(self, reason: str, *, key: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.key = key
+
+    def __str__(self) -> str:
+        return self.reason if self.key is None else f"{self.reason} (key {self.key!r})"
+
+
+class DecodeError(RedisextError, ValueError):
+    """A stored value is not one of the element type. It is not lost: `raw` holds its bytes.
+
+    `key` names the collection, `element` the type that was expected; the parser's own error is the
+    `__cause__`.
+    """
+
+    def __init__(self, raw: bytes, element: str, *, key: str | None = None) -> None:
+        super().__init__(raw, element)
+        self.raw = raw
+        self.element = element
+        self.key = key
+
+    def __str__(self) -> str:
+        where = "" if self.key is None else f" under key {self.key!r}"
+        return (
+            f"the value stored{where} is not a {self.element}: {excerpt(self.raw)}; "
+            "its bytes are in .raw, the parser's reason in __cause__"
+        )
+
+
+class WrongType(RedisextError, TypeError):
+    """The key holds another Redis structure than the one the operation works on; nothing was changed."""
+
+
+class CommandRefused(RedisextError, RuntimeError):
+    """The server understood the command and refused it (overflow, out of memory, read-only, ...)."""
+
+
+class PermissionDenied(CommandRefused, PermissionError):
+    """The user may not run this command or touch this key; grant the right that the message names."""
+
+
+class ConnectionFailed(RedisextError, ConnectionError):
+    """The server could not be reached, or the connection broke."""
+
+
+class Timeout(RedisextError, TimeoutError):
+    """The server, or a free connection, did not come in time."""
+
+
+class OutcomeUnknown(ConnectionFailed):
+    """The connection broke after a command that must not be repeated may have been sent.
+
+    It was carried out once or not at all. `command` is that command.
+    """
+
+    def __init__(self, message: str, command: Command[object]) -> None:
+        super().__init__(message)
+        self.command = command
+
+
+class BackendClosed(RedisextError, ValueError):
+    """The backend was closed; connect again."""
+
+
+class LockNotOwned(RedisextError, RuntimeError):
+    """The lock is held by somebody else: it was never acquired here, or it expired and was taken over."""
+
+
+class NotBatchable(RedisextError, TypeError):
+    """The operation blocks, or takes more than one round trip, and cannot stand in a batch."""
+
+
+class CrossSlot(RedisextError, ValueError):
+    """The keys of one operation lie in different slots of a cluster; give them a common hash tag."""
+
+
+class EmbeddedWarning(UserWarning):
+    """No server was named, so the data lives in this process and ends with it."""
+
+
+def excerpt(raw: bytes) -> str:
+    """The `repr` of *raw*, cut to the first 80 bytes.
+
+    >>> excerpt(b"5")
+    "b'5'"
+    """
+    if len(raw) <= _EXCERPT:
+        return repr(raw)
+    return f"{raw[:_EXCERPT]!r}... ({len(raw)} bytes)"

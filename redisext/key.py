@@ -1,0 +1,123 @@
+"""What can be done with any key, whatever it holds: expiry, rename, existence.
+
+Every model has these operations; the two mixins are kept for programs that name them as bases, as
+redisext 2.0.2 asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from redisext.command import Command, Op, Reply, Script, text
+from redisext.errors import ArgumentError, EncodeError
+from redisext.reply import array, bulk, flag, integer
+
+if TYPE_CHECKING:
+    from redisext.codec import Codec
+
+__all__ = ["ElementCommands", "Expire", "Key", "KeyCommands", "key_bytes", "milliseconds"]
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_PEXPIRE: Final = Op("PEXPIRE", repeatable=True)
+_TTL: Final = Op("TTL", reads=True)
+_PERSIST: Final = Op("PERSIST")
+_EXISTS: Final = Op("EXISTS", reads=True)
+_UNLINK: Final = Op("UNLINK")
+_RENAME: Final = Op(
+    "rename if it exists",
+    script=Script(
+        """
+        if redis.call("EXISTS", KEYS[1]) == 0 then return 0 end
+        redis.call("RENAME", KEYS[1], KEYS[2])
+        return 1
+        """
+    ),
+)
+
+
+class KeyCommands:
+    """The commands that work on a key of any type. `key` is its whole name, as it is sent."""
+
+    def __init__(self, key: bytes, prefix: bytes = b"") -> None:
+        self.key = key
+        self._prefix = prefix
+
+    def expire(self, seconds: float) -> Command[bool]:
+        """PEXPIRE, O(1)."""
+        return Command(_PEXPIRE, (self.key,), (milliseconds("seconds", seconds, least=0),), flag)
+
+    def ttl(self) -> Command[int]:
+        """TTL, O(1)."""
+        return Command(_TTL, (self.key,), (), integer)
+
+    def persist(self) -> Command[bool]:
+        """PERSIST, O(1)."""
+        return Command(_PERSIST, (self.key,), (), flag)
+
+    def rename(self, newkey: str | bytes | int) -> Command[bool]:
+        """A script over EXISTS and RENAME, O(1)."""
+        return Command(_RENAME, (self.key, self._prefix + key_bytes(newkey)), (), flag)
+
+    def exists(self) -> Command[bool]:
+        """EXISTS, O(1)."""
+        return Command(_EXISTS, (self.key,), (), flag)
+
+    def delete(self) -> Command[bool]:
+        """UNLINK, O(1); the memory is freed in the background."""
+        return Command(_UNLINK, (self.key,), (), flag)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({text(self.key)!r})"
+
+
+class ElementCommands(KeyCommands, Generic[T]):
+    """The commands of a structure whose elements are written by one codec."""
+
+    def __init__(self, key: bytes, prefix: bytes, codec: Codec[T]) -> None:
+        super().__init__(key, prefix)
+        self._codec = codec
+
+    def _encode(self, item: T) -> bytes:
+        try:
+            return self._codec.encode(item)
+        except EncodeError as error:
+            error.key = text(self.key)
+            raise
+
+    def _decode(self, reply: Reply) -> T:
+        return self._codec.decode(bulk(reply))
+
+    def _decode_all(self, reply: Reply) -> list[T]:
+        decode = self._codec.decode
+        return [decode(bulk(raw)) for raw in array(reply)]
+
+    def _or(self, default: D) -> Callable[[Reply], T | D]:
+        """A parser that gives *default* for nil."""
+        decode = self._codec.decode
+        return lambda reply: default if reply is None else decode(bulk(reply))
+
+
+class Expire:
+    """Names `EXPIRE` and the methods that go with it; every model has them anyway."""
+
+    EXPIRE: float | None = None
+
+
+class Key:
+    """Names `rename`; every model has it anyway."""
+
+
+def key_bytes(key: str | bytes | int) -> bytes:
+    """A key as it is sent."""
+    return key if isinstance(key, bytes) else str(key).encode()
+
+
+def milliseconds(name: str, seconds: float, *, least: float) -> int:
+    """A time in the server's unit. What is above *least* seconds is at least 1 ms."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < math.inf:
+        raise ArgumentError(f"{name} is a number of seconds from {least:g} up, not {seconds!r}")
+    return max(1, round(seconds * 1000)) if seconds > 0 else 0

@@ -1,0 +1,68 @@
+"""How a reply becomes a result: the plain cases, which every structure shares.
+
+Each function takes a reply as RESP2 has it and says what it is, or raises :exc:`UnexpectedReply`
+where the server (or the client in between) answered with something else.
+"""
+
+from __future__ import annotations
+
+from redisext.command import Reply
+from redisext.errors import CommandRefused, excerpt
+
+__all__ = ["UnexpectedReply", "array", "bulk", "done", "flag", "integer", "number", "optional_bulk", "pairs"]
+
+
+class UnexpectedReply(CommandRefused):
+    """The reply has not the shape that the command's documentation promises."""
+
+    def __init__(self, wanted: str, reply: Reply) -> None:
+        super().__init__(
+            f"expected {wanted} and got {excerpt(repr(reply).encode())}; "
+            "a backend must give replies as RESP2 has them, not decoded further"
+        )
+
+
+def integer(reply: Reply) -> int:
+    if isinstance(reply, int):
+        return reply
+    raise UnexpectedReply("an integer", reply)
+
+
+def flag(reply: Reply) -> bool:
+    """An integer that counts what was changed (or a status, or nil): was anything?"""
+    return bool(reply)
+
+
+def done(reply: Reply) -> None:
+    """For operations that have nothing to tell."""
+
+
+def optional_bulk(reply: Reply) -> bytes | None:
+    if reply is None or isinstance(reply, bytes):
+        return reply
+    raise UnexpectedReply("a bulk string or nil", reply)
+
+
+def bulk(reply: Reply) -> bytes:
+    if isinstance(reply, bytes):
+        return reply
+    raise UnexpectedReply("a bulk string", reply)
+
+
+def number(reply: Reply) -> float:
+    """A floating-point number: RESP2 sends it as text."""
+    if isinstance(reply, (bytes, float, int)):
+        return float(reply)
+    raise UnexpectedReply("a number", reply)
+
+
+def array(reply: Reply) -> list[Reply]:
+    if isinstance(reply, list):
+        return reply
+    raise UnexpectedReply("an array", reply)
+
+
+def pairs(reply: Reply) -> list[tuple[Reply, Reply]]:
+    """A flat array of pairs (fields and values, members and scores)."""
+    flat = iter(array(reply))
+    return list(zip(flat, flat, strict=True))

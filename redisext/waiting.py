@@ -1,0 +1,23 @@
+"""How long a blocking operation may wait."""
+
+from __future__ import annotations
+
+import math
+
+from redisext.errors import ArgumentError
+
+__all__ = ["block_for", "checked_timeout"]
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """*timeout* in seconds; None for ever. Raises :exc:`~redisext.errors.ArgumentError` for what is no time."""
+    if timeout is None or timeout == math.inf:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise ArgumentError(f"timeout is a number of seconds from 0 up, or None to wait for ever; not {timeout!r}")
+    return timeout
+
+
+def block_for(timeout: float | None) -> float:
+    """The same as a blocking command takes it: 0 for ever, and never less than the server's 1 ms."""
+    return 0 if timeout is None else max(1, math.ceil(timeout * 1000)) / 1000
