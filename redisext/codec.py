@@ -43,9 +43,14 @@ T = TypeVar("T")
 
 
 class Codec(Protocol[T]):
-    """What a structure needs to know about its elements. `element` is the type's name, for messages."""
+    """What a structure needs to know about its elements.
+
+    `element` is the type's name, for messages. `counts` is the kind of number that the server can add to a stored
+    element, if it can.
+    """
 
     element: str
+    counts: type[int] | type[float] | None
 
     def encode(self, value: T, /) -> bytes:
         """The bytes to store. Raises :exc:`~redisext.errors.EncodeError`."""
@@ -159,6 +164,7 @@ def _refuse(value: object, element: str, reason: str) -> EncodeError:
 
 class _Bytes:
     element = "bytes"
+    counts = None
 
     def __init__(self, *, identity: bool) -> None:
         pass
@@ -174,6 +180,7 @@ class _Bytes:
 
 class _Str:
     element = "str"
+    counts = None
 
     def __init__(self, *, identity: bool) -> None:
         pass
@@ -195,6 +202,7 @@ class _Str:
 
 class _Int:
     element = "int"
+    counts = int
 
     def __init__(self, *, identity: bool) -> None:
         pass
@@ -219,6 +227,7 @@ class _Int:
 
 class _Float:
     element = "float"
+    counts = float
 
     def __init__(self, *, identity: bool) -> None:
         self._identity = identity
@@ -258,6 +267,8 @@ _NATIVE: Final[Mapping[type, Callable[..., _NativeCodec]]] = {bytes: _Bytes, str
 class _Constrained:
     """A native scalar with conditions: `Annotated[int, Field(ge=0)]`."""
 
+    counts = None  # the server would not heed the conditions
+
     def __init__(self, native: _NativeCodec, adapter: TypeAdapter[object], element: str) -> None:
         self._native = native
         self._validate = adapter.validator.validate_python
@@ -283,6 +294,8 @@ class _Constrained:
 
 class _Json:
     """JSON, read back and compared before it is written."""
+
+    counts = None
 
     def __init__(self, adapter: TypeAdapter[object], element: str) -> None:
         # A TypeAdapter's core parts are typed as such or as mocks of an unfinished model; these are finished.
@@ -403,6 +416,7 @@ def _canonical_decimal(value: Decimal) -> str:
 
 
 class _SerializerCodec:
+    counts = int  # as in redisext 2.0.2, where any map could be incremented
     def __init__(self, serializer: Serializer, element: str) -> None:
         self._serializer = serializer
         self.element = element

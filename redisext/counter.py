@@ -1,0 +1,117 @@
+"""A number that many can change at the same time: :class:`Counter`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from typing_extensions import TypeVar
+
+from redisext.command import Command, Op
+from redisext.element import Position
+from redisext.key import ElementCommands
+from redisext.model import Model
+from redisext.number import increment
+from redisext.reply import done
+
+if TYPE_CHECKING:
+    from redisext.codec import Codec
+
+__all__ = ["Counter", "CounterCommands"]
+
+N = TypeVar("N", int, float, default=int)
+M = TypeVar("M", int, float)
+D = TypeVar("D")
+
+_GET: Final = Op("GET", "string", reads=True)
+_SET: Final = Op("SET", repeatable=True)
+_GETDEL: Final = Op("GETDEL", "string")
+_INCRBY: Final = Op("INCRBY", "string")
+_INCRBYFLOAT: Final = Op("INCRBYFLOAT", "string")
+
+
+class CounterCommands(ElementCommands[N]):
+    """The commands of a :class:`Counter`."""
+
+    @overload
+    def get(self) -> Command[N | None]: ...
+    @overload
+    def get(self, default: D) -> Command[N | D]: ...
+    def get(self, default: object = None) -> Command[object]:
+        """GET, O(1)."""
+        return Command(_GET, (self.key,), (), self._or(default))
+
+    def incr(self, by: N | int = 1) -> Command[N]:
+        """INCRBY or INCRBYFLOAT, O(1)."""
+        return increment(_INCRBY, _INCRBYFLOAT, self._codec, self.key, (), by)
+
+    def decr(self, by: N | int = 1) -> Command[N]:
+        """INCRBY or INCRBYFLOAT, O(1)."""
+        return self.incr(-by)
+
+    def set(self, value: N) -> Command[None]:
+        """SET, O(1)."""
+        return Command(_SET, (self.key,), (self._encode(value),), done)
+
+    def reset(self) -> Command[N | None]:
+        """GETDEL, O(1)."""
+        return Command(_GETDEL, (self.key,), (), self._or(None))
+
+
+class Counter(Model[CounterCommands[N]]):
+    """A number, int or float, that many can change at the same time. Stored as a string: INCRBY, INCRBYFLOAT.
+
+    * changing: `incr`, `decr`, `set`, `reset`
+    * looking: `get`
+    * the key: `expire`, `ttl`, `persist`, `rename`, `exists`
+
+    ``Counter[int]`` counts in 64 bits and refuses to overflow; ``Counter[float]`` adds in the server's floating point.
+    ``Counter`` alone is ``Counter[int]``.
+
+    >>> visitors = Counter[int]("visitors", "memory://docs")
+    >>> visitors.incr(), visitors.incr(5), visitors.decr(2)
+    (1, 6, 4)
+    >>> visitors.reset()
+    4
+    """
+
+    _positions = (Position(allowed=(int, float)),)
+
+    def _describe(self, key: bytes, prefix: bytes, *codecs: Codec[Any]) -> CounterCommands[N]:
+        return CounterCommands(key, prefix, *codecs)
+
+    @classmethod
+    def of(cls, element: type[M]) -> type[Counter[M]]:
+        """``Counter[element]``, for a type known only at run time."""
+        made: type[Counter[M]] = cls._of(element)
+        return made
+
+    @overload
+    def get(self) -> N | None: ...
+    @overload
+    def get(self, default: D) -> N | D: ...
+    def get(self, default: object = None) -> object:
+        """The number; *default* if nothing was counted yet. GET, O(1).
+
+        Raises :exc:`~redisext.errors.DecodeError` if what is stored is no such number.
+        """
+        return self._run(self.commands.get(default))
+
+    def incr(self, by: N | int = 1) -> N:
+        """Add *by* and give the new number, which begins at 0. INCRBY or INCRBYFLOAT, O(1).
+
+        Raises :exc:`~redisext.errors.ArgumentError` if *by* is not such a number, and
+        :exc:`~redisext.errors.CommandRefused` if the result does not fit (the number stays as it was).
+        """
+        return self._run(self.commands.incr(by))
+
+    def decr(self, by: N | int = 1) -> N:
+        """Subtract *by* and give the new number. As `incr`."""
+        return self._run(self.commands.decr(by))
+
+    def set(self, value: N) -> None:
+        """Make the number *value*; takes an expiry away. SET, O(1)."""
+        self._run(self.commands.set(value))
+
+    def reset(self) -> N | None:
+        """Remove the number, and give what it was. GETDEL, O(1)."""
+        return self._run(self.commands.reset())

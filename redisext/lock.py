@@ -1,0 +1,267 @@
+"""One holder at a time, among all processes: :class:`Lock`.
+
+Theory of operation. The lock is a string that holds its holder's token, set with SET NX PX, so that it has a holder and
+an end from the same instant on. Only a script that finds its own token there deletes or extends it.
+
+Who waits does not poll. It writes itself into a sorted set beside the lock, scored by when it gives up (on the
+server's clock), and blocks on a list. A release that finds waiters pushes one element to that list, and the server
+gives it to the one who has blocked longest: one wakes, not all. A holder that dies wakes nobody, so a waiter blocks no
+longer than the lock has left to live. A waiter that dies is struck off by its score.
+
+    <key>             the holder's token
+    {<key>}:waiters   sorted set: token of a waiter -> when it gives up, in ms of the server's clock
+    {<key>}:wake      list: an element for each waiter to be woken; expires after a second
+
+The braces put all three into one slot of a cluster.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from redisext.command import Command, Op, Script, Steps
+from redisext.errors import ArgumentError, LockNotOwned
+from redisext.key import KeyCommands, milliseconds
+from redisext.model import Model
+from redisext.reply import done, flag, integer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from redisext.backend import ConnectionSource
+    from redisext.codec import Codec
+
+__all__ = ["Lock", "LockCommands"]
+
+_ACQUIRE: Final = Op("SET", "string")
+_EXISTS: Final = Op("EXISTS", repeatable=True)
+_WAKE: Final = Op("BLPOP", "list", blocks=True)
+
+_ENTER: Final = Op(
+    "acquire the lock or wait for it",
+    "string",
+    # KEYS: lock, waiters. ARGV: token, expiry in ms ("" for none), how long it will wait in ms.
+    # Gives -1 when acquired; else how many ms the holder has left, 0 if it has no end.
+    script=Script(
+        """
+        local acquired
+        if ARGV[2] == "" then acquired = redis.call("SET", KEYS[1], ARGV[1], "NX")
+        else acquired = redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) end
+        if acquired then
+          redis.call("ZREM", KEYS[2], ARGV[1])
+          return -1
+        end
+        local time = redis.call("TIME")
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        redis.call("ZADD", KEYS[2], now + ARGV[3], ARGV[1])
+        redis.call("PEXPIRE", KEYS[2], math.max(ARGV[3], redis.call("PTTL", KEYS[2])))
+        return math.max(0, redis.call("PTTL", KEYS[1]))
+        """
+    ),
+)
+_LEAVE: Final = Op("ZREM", "zset", repeatable=True)
+_RELEASE: Final = Op(
+    "release the lock",
+    "string",
+    # KEYS: lock, waiters, wake. ARGV: token.
+    # Gives 1 when released, 0 when there was no lock, -1 when somebody else holds it.
+    script=Script(
+        """
+        local holder = redis.call("GET", KEYS[1])
+        if not holder then return 0 end
+        if holder ~= ARGV[1] then return -1 end
+        redis.call("DEL", KEYS[1])
+        local time = redis.call("TIME")
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        redis.call("ZREMRANGEBYSCORE", KEYS[2], "-inf", "(" .. now)
+        if redis.call("ZCARD", KEYS[2]) > 0 then
+          redis.call("DEL", KEYS[3])
+          redis.call("RPUSH", KEYS[3], "")
+          redis.call("PEXPIRE", KEYS[3], 1000)
+        end
+        return 1
+        """
+    ),
+)
+_EXTEND: Final = Op(
+    "extend the lock",
+    "string",
+    repeatable=True,
+    script=Script(
+        """
+        if redis.call("GET", KEYS[1]) ~= ARGV[1] then return 0 end
+        return redis.call("PEXPIRE", KEYS[1], ARGV[2])
+        """
+    ),
+)
+
+_LONGEST_BLOCK: Final = 5.0
+"""How long (seconds) a waiter blocks before it looks again, should the element that was to wake it have been lost."""
+
+
+class LockCommands(KeyCommands):
+    """The commands of a :class:`Lock`; each names the token of the holder it speaks for."""
+
+    def __init__(self, key: bytes, prefix: bytes) -> None:
+        super().__init__(key, prefix)
+        tagged = key if b"{" in key and b"}" in key else b"{%s}" % key
+        self._waiters = tagged + b":waiters"
+        self._wake = tagged + b":wake"
+
+    def acquire(self, token: str, expiration: float | None) -> Command[bool]:
+        """SET NX PX, O(1)."""
+        expiry = () if expiration is None else ("PX", _expiry(expiration))
+        return Command(_ACQUIRE, (self.key,), (token, "NX", *expiry), flag)
+
+    def acquire_wait(self, token: str, expiration: float | None, wait: float) -> Steps[bool]:
+        """Acquire, waiting up to *wait* seconds; see the head of this module."""
+        give_up = time.monotonic() + wait
+        expiry = "" if expiration is None else _expiry(expiration)
+        acquired = False
+        try:
+            while True:
+                left = give_up - time.monotonic()
+                held_for = yield from self._enter(token, expiry, min(left, _LONGEST_BLOCK))
+                acquired = held_for < 0
+                if acquired or left <= 0:
+                    return acquired
+                block = min(left, _LONGEST_BLOCK, held_for / 1000 if held_for else math.inf)
+                yield from Command(_WAKE, (self._wake,), (max(0.001, round(block, 3)),), done)
+        finally:
+            if not acquired:
+                yield from Command(_LEAVE, (self._waiters,), (token,), done)
+
+    def _enter(self, token: str, expiry: int | str, wait: float) -> Command[int]:
+        # A waiter's entry outlives its block by a little, so that a release in between still wakes somebody.
+        wait_ms = max(0, round(wait * 1000)) + 1000
+        return Command(_ENTER, (self.key, self._waiters), (token, expiry, wait_ms), integer)
+
+    def release(self, token: str) -> Command[int]:
+        """A script, O(log n) for n waiters: 1 when released, 0 when there was no lock, -1 when another holds it."""
+        return Command(_RELEASE, (self.key, self._waiters, self._wake), (token,), integer)
+
+    def extend(self, token: str, seconds: float) -> Command[bool]:
+        """A script over GET and PEXPIRE, O(1)."""
+        return Command(_EXTEND, (self.key,), (token, _expiry(seconds)), flag)
+
+    def locked(self) -> Command[bool]:
+        """EXISTS on the primary, O(1)."""
+        return Command(_EXISTS, (self.key,), (), flag)
+
+
+class Lock(Model[LockCommands]):
+    """A lock that one holder has at a time, among all processes. Stored as a string: the holder's token.
+
+    * holding: `acquire`, `release`, `extend`, ``with lock:``
+    * looking: `locked`, `token`
+    * breaking it, whoever holds it: `remove`
+    * the key: `expire`, `ttl`, `persist`, `rename`, `exists`
+
+    The holder is this object, by a random token made at each acquisition: another `Lock` on the same key, in this process
+    or elsewhere, cannot release it. Threads that share one object share its hold, as with `threading.Lock`.
+
+    Give it an expiry (`EXPIRE` on the class, or `acquire(expiration)`), or a holder that dies holds it for ever. With one,
+    the hold ends on time even if the work goes on: `extend` it, and let the work bear a second holder when it must. A
+    server that fails over to a replica may lose the lock with it.
+
+    >>> lock = Lock("nightly", "memory://docs")
+    >>> lock.acquire(30), lock.acquire(30)
+    (True, False)
+    >>> lock.release(), lock.release()
+    (True, False)
+    """
+
+    def __init__(self, key: str | bytes | int | None = None, connection: ConnectionSource | None = None) -> None:
+        super().__init__(key, connection)
+        self._token: str | None = None
+
+    def _describe(self, key: bytes, prefix: bytes, *codecs: Codec[Any]) -> LockCommands:
+        return LockCommands(key, prefix)
+
+    @property
+    def token(self) -> str | None:
+        """The token under which this object acquired the lock; None when it has not, or has released it."""
+        return self._token
+
+    def acquire(self, expiration: float | None = None, *, wait: float | None = None) -> bool:
+        """Take the lock if it is free; whether it was. SET NX PX, O(1).
+
+        It is free again after *expiration* seconds (default: the class's `EXPIRE`; without one, never). With *wait*, up
+        to that many seconds are spent waiting for it (`math.inf`: for ever); a release wakes the one who waited longest.
+
+        Raises :exc:`~redisext.errors.ArgumentError` for a time that is none.
+        """
+        token = secrets.token_hex(16)
+        expiration = self.EXPIRE if expiration is None else expiration
+        if wait is None:
+            acquired = self._run(self.commands.acquire(token, expiration))
+        else:
+            acquired = self._run_steps(self.commands.acquire_wait(token, expiration, _wait(wait)))
+        if acquired:
+            self._token = token
+        return acquired
+
+    def release(self) -> bool:
+        """Give the lock up; False if nobody holds it (it expired, or was never acquired). O(log n) for n waiters.
+
+        Raises :exc:`~redisext.errors.LockNotOwned` if somebody else holds it; then it stays held.
+        """
+        outcome = self._run(self.commands.release(self._token or ""))
+        if outcome < 0:
+            raise LockNotOwned(f"lock {self.key!r} is held by another: {self._how_lost()}")
+        self._token = None
+        return bool(outcome)
+
+    def extend(self, seconds: float | None = None) -> bool:
+        """Have the hold end *seconds* from now (default: `EXPIRE`); False if it is not, or no longer, this object's.
+
+        A script over GET and PEXPIRE, O(1).
+        """
+        return self._run(self.commands.extend(self._token or "", self._expiry(seconds)))
+
+    def locked(self) -> bool:
+        """Whether anybody holds it. EXISTS, O(1), asked of the primary."""
+        return self._run(self.commands.locked())
+
+    def remove(self) -> bool:
+        """Break the lock, whoever holds it; whether anybody did. UNLINK, O(1). Waiters notice in their own time."""
+        return self._run(self.commands.delete())
+
+    def __enter__(self) -> Self:
+        """Acquire, waiting as long as it takes."""
+        self.acquire(wait=math.inf)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Release. Raises :exc:`~redisext.errors.LockNotOwned` if the hold was lost while the block ran."""
+        try:
+            if not self.release():
+                raise LockNotOwned(f"lock {self.key!r} was lost before its block ended: {self._how_lost()}")
+        except LockNotOwned as lost:
+            if exc is None:
+                raise
+            exc.add_note(str(lost))
+
+    def _how_lost(self) -> str:
+        if self._token is None:
+            return "this object never acquired it, or has released it"
+        return "it expired; give it a longer expiry, or extend it while the work goes on"
+
+
+def _expiry(seconds: float) -> int:
+    expiry = milliseconds("expiration", seconds, least=0)
+    if expiry == 0:
+        raise ArgumentError("expiration is above 0 seconds; None for a lock that never expires")
+    return expiry
+
+
+def _wait(wait: float) -> float:
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:
+        raise ArgumentError(f"wait is a number of seconds from 0 up, not {wait!r}")
+    return wait
