@@ -7,7 +7,8 @@ through one pydantic `TypeAdapter` for each type.
 The rule is ``decode(encode(x)) == x``, with the same type, for every value that is accepted. Whether a
 type can keep it is seen when its codec is made (:mod:`redisext.schema`); where only the value can
 tell (`Any`, unions, models with validators), the bytes are read back and compared before they are
-sent. So reading is strict (`"5"` is no int), and a value that would come back changed is refused.
+sent. So reading is strict (`"5"` is no int), and a value that would come back changed is refused, also
+where Python calls the two equal (True and 1, an enum's member and its value).
 
 In an identity position (members of sets, keys of hashes) the codec is canonical too: equal values
 have equal bytes, under every hash seed. Objects and sets are sorted, `Decimal` loses its trailing zeros,
@@ -20,21 +21,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
-from collections.abc import Callable, Mapping
-from datetime import datetime, time, timezone
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Final, Never, Protocol, TypeVar, cast, get_args, get_origin
 
-from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
+from pydantic import BaseModel, ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from typing_extensions import TypeAliasType
 
 from redisext import schema
-from redisext.command import Argument
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
+from redisext.narrow import is_mapping, is_sequence, is_set
 from redisext.serializer import Raw, Serializer
 
 __all__ = ["RAW", "Codec", "Unresolved", "codec_for", "serializer_codec", "type_name"]
@@ -49,8 +51,10 @@ class Codec(Protocol[T]):
     element, if it can.
     """
 
-    element: str
-    counts: type[int] | type[float] | None
+    @property
+    def element(self) -> str: ...
+    @property
+    def counts(self) -> type[int | float] | None: ...
 
     def encode(self, value: T, /) -> bytes:
         """The bytes to store. Raises :exc:`~redisext.errors.EncodeError`."""
@@ -134,17 +138,15 @@ def _make_codec(element_type: object, *, identity: bool) -> Codec[object]:
 
 
 _CONFIG: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
-"""How bytes and non-finite floats come back. A model, a dataclass or a TypedDict brings its own configuration."""
+"""How bytes and non-finite floats come back. A model has its own configuration, and so may others."""
 
 
 def _adapter(element_type: object, name: str) -> TypeAdapter[object]:
+    # A dataclass or a TypedDict takes a configuration from what holds it, but not from the adapter: hence the alias.
+    held = TypeAliasType("Element", element_type)
     try:
-        try:
-            return TypeAdapter(element_type, config=_CONFIG)
-        except PydanticUserError as error:
-            if error.code != "type-adapter-config-unused":
-                raise
-            return TypeAdapter(element_type)
+        # What is no type, pydantic refuses.
+        return TypeAdapter(cast("type[object]", held), config=_CONFIG)
     except PydanticUndefinedAnnotation as error:
         raise Unresolved(error.name) from error
     except PydanticUserError as error:
@@ -158,8 +160,8 @@ def _adapter(element_type: object, name: str) -> TypeAdapter[object]:
 
 def _refuse(value: object, element: str, reason: str) -> EncodeError:
     given = type_name(type(value))
-    a_kind = f"{given}: " if given == element else f"{given}, not {element}: "
-    return EncodeError(f"cannot store a value of type {a_kind}{reason}")
+    wanted = "" if given == element else f" as {element}"
+    return EncodeError(f"cannot store a value of type {given}{wanted}: {reason}")
 
 
 class _Bytes:
@@ -276,11 +278,12 @@ class _Constrained:
 
     def encode(self, value: object) -> bytes:
         raw = self._native.encode(value)
+        plain = self._native.decode(raw)
         try:
-            checked = self._validate(self._native.decode(raw), strict=True)
+            checked: object = self._validate(plain, strict=True)
         except ValueError as error:
             raise _refuse(value, self.element, "it does not meet the type's conditions") from error
-        if checked != value:
+        if type(checked) is not type(plain) or _change(plain, checked) is not None:
             raise _refuse(value, self.element, "the type's validators would change it on the way back")
         return raw
 
@@ -298,9 +301,8 @@ class _Json:
     counts = None
 
     def __init__(self, adapter: TypeAdapter[object], element: str) -> None:
-        # A TypeAdapter's core parts are typed as such or as mocks of an unfinished model; these are finished.
-        self._serializer = cast("SchemaSerializer", adapter.serializer)
-        self._validator = cast("SchemaValidator", adapter.validator)
+        self._serializer = adapter.serializer
+        self._validator = adapter.validator
         self.element = element
 
     def encode(self, value: object) -> bytes:
@@ -324,14 +326,14 @@ class _Json:
         """What will be read for *raw*, if that is *value*; otherwise this is the last moment to say so."""
         try:
             back: object = self._validator.validate_json(raw, strict=True)
-        except ValueError as error:
+            change = _change(value, back)
+        except (ValueError, ArithmeticError) as error:
             raise self._mismatch(value) from error
-        # NaN equals nothing; there, and only there, equal text stands in for equality.
-        if type(back) is type(value) and (back == value or (b"NaN" in raw and repr(back) == repr(value))):
-            return back
-        raise self._mismatch(value)
+        if change is not None:
+            raise self._mismatch(value, change)
+        return back
 
-    def _mismatch(self, value: object) -> EncodeError:
+    def _mismatch(self, value: object, change: str | None = None) -> EncodeError:
         """Say why *value* cannot be stored: it is not of the type, or it would come back as something else."""
         not_one = _refuse(value, self.element, "it is not an instance of the type, or breaks its conditions")
         try:
@@ -339,15 +341,66 @@ class _Json:
         except ValueError as error:
             not_one.__cause__ = error
             return not_one
-        if type(checked) is not type(value):
+        if type(checked) is not type(value) and change is None:
             return not_one
-        return _refuse(
-            value,
-            self.element,
-            "it would not come back from JSON as it is (an excluded or private field, bytes or NaN in a model that "
-            "does not configure them, a type that JSON cannot tell from another); change the type, or give the "
-            "class a SERIALIZER",
+        return _refuse(value, self.element, change or _LOST)
+
+
+_LOST: Final = (
+    "it would not come back from JSON as it is (an excluded or private field, bytes or NaN in a model that does not "
+    "configure them, a type that JSON cannot tell from another); change the type, or give the class a SERIALIZER"
+)
+
+
+def _change(value: object, back: object) -> str | None:
+    """What became of *value*, in words that complete "cannot store ...: "; None if *back* is the same.
+
+    Equality does not tell: True equals 1, a named tuple its tuple, noon in Berlin noon in +01:00.
+    """
+    if type(value) is not type(back):
+        # An int is a float to every type checker.
+        if type(value) is int and type(back) is float and value == back:
+            return None
+        return f"{type_name(type(value))} would come back as {type_name(type(back))}; convert it, or change the type"
+    if isinstance(value, (datetime, time)) and value.tzinfo is not None and value.tzinfo.utcoffset(None) is None:
+        return f"of the time zone {value.tzinfo} only the offset would come back; store .astimezone(timezone.utc)"
+    pairs = None if type(value) in _WITHOUT_PARTS else _pairs(value, back)
+    if pairs is None:
+        # NaN does not equal itself.
+        return None if value == back or (value != value and back != back) else _LOST
+    for one, other in pairs:
+        change = _change(one, other)
+        if change is not None:
+            return change
+    return None
+
+
+_WITHOUT_PARTS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def _pairs(value: object, back: object) -> list[tuple[object, object]] | None:
+    """The parts of two values of one type, side by side; None if they have none, or not the same."""
+    if isinstance(value, BaseModel):
+        return _attributes(
+            value, back, (*type(value).__pydantic_fields__, "__pydantic_extra__", "__pydantic_private__")
         )
+    if is_dataclass(value):
+        return _attributes(value, back, [field.name for field in fields(value) if field.init or field.compare])
+    if is_sequence(value) and is_sequence(back):
+        if len(value) != len(back) or getattr(value, "maxlen", None) != getattr(back, "maxlen", None):
+            return None
+        return list(zip(value, back, strict=True))
+    if is_set(value) and is_set(back) and value == back:
+        same = {one: one for one in back}
+        return [(one, same[one]) for one in value]
+    if is_mapping(value) and is_mapping(back) and value.keys() == back.keys():
+        same = {key: key for key in back}
+        return [pair for key, item in value.items() for pair in ((key, same[key]), (item, back[key]))]
+    return None
+
+
+def _attributes(value: object, back: object, names: Iterable[str]) -> list[tuple[object, object]]:
+    return [(getattr(value, name, None), getattr(back, name, None)) for name in names]
 
 
 class _CanonicalJson(_Json):
@@ -381,17 +434,20 @@ def _canonical(value: object) -> object:
         if math.isnan(value):
             raise EncodeError("it holds NaN, which equals nothing, so it could never be found")
         return value + 0.0
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         members = {_object_key(key): _canonical(item) for key, item in value.items()}
         return dict(sorted(members.items()))
-    if isinstance(value, (list, tuple, deque)):
+    if is_sequence(value):
         return [_canonical(item) for item in value]
-    if isinstance(value, (set, frozenset)):
+    if is_set(value):
         return sorted((_canonical(item) for item in value), key=_dump)
     if isinstance(value, Decimal):
         return _canonical_decimal(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
-        value = value.astimezone(timezone.utc)
+        try:
+            value = value.astimezone(UTC)
+        except OverflowError as error:
+            raise EncodeError("in UTC it lies outside of the years 1 to 9999") from error
     elif isinstance(value, time) and value.tzinfo is not None:
         raise EncodeError("it holds a time of day with an offset, which can equal one with another offset")
     return to_jsonable_python(value, bytes_mode="base64")
@@ -417,6 +473,7 @@ def _canonical_decimal(value: Decimal) -> str:
 
 class _SerializerCodec:
     counts = int  # as in redisext 2.0.2, where any map could be incremented
+
     def __init__(self, serializer: Serializer, element: str) -> None:
         self._serializer = serializer
         self.element = element
@@ -443,7 +500,7 @@ RAW: Final[Codec[object]] = _SerializerCodec(Raw, "bytes")
 """What a class without an element type and without a `SERIALIZER` uses."""
 
 
-def _as_bytes(written: Argument) -> bytes:
+def _as_bytes(written: object) -> bytes:
     if isinstance(written, bytes):
         return written
     if isinstance(written, str):

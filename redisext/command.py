@@ -153,8 +153,12 @@ def run(steps: Steps[R], execute: Callable[[Command[object]], object]) -> R:
         step = next(steps)
         while True:
             try:
-                result = time.sleep(step.seconds) if isinstance(step, Wait) else execute(step)
-            except BaseException as error:
+                result: object = None
+                if isinstance(step, Wait):
+                    time.sleep(step.seconds)
+                else:
+                    result = execute(step)
+            except BaseException as error:  # noqa: BLE001  # the steps decide what becomes of it
                 step = steps.throw(error)
             else:
                 step = steps.send(result)

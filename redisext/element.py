@@ -17,7 +17,7 @@ import sys
 import types
 import weakref
 from collections.abc import Mapping
-from typing import Final, ForwardRef, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Final, ForwardRef, Generic, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from redisext import frames
 from redisext.codec import Unresolved, type_name
@@ -62,9 +62,7 @@ def parametrize(cls: type, params: object) -> object:
     return known
 
 
-_classes: Final[weakref.WeakValueDictionary[tuple[type, tuple[object, ...], str], type]] = (
-    weakref.WeakValueDictionary()
-)
+_classes: Final[weakref.WeakValueDictionary[tuple[type, tuple[object, ...], str], type]] = weakref.WeakValueDictionary()
 """Each class once, for as long as somebody uses it."""
 
 
@@ -75,7 +73,8 @@ def arguments(cls: type, generic: type) -> tuple[object, ...] | None:
         if origin is generic:
             return get_args(base)
         if isinstance(origin, type) and issubclass(origin, generic):
-            given = dict(zip(getattr(origin, "__parameters__", ()), get_args(base), strict=True))
+            variables: tuple[object, ...] = getattr(origin, "__parameters__", ())
+            given = dict(zip(variables, get_args(base), strict=True))
             return tuple(_substitute(arg, given) for arg in arguments(origin, generic) or ())
     for base in cls.__bases__:
         if base is not generic and issubclass(base, generic):
@@ -138,10 +137,11 @@ def _written(arg: object) -> str:
 def _substitute(arg: object, given: Mapping[object, object]) -> object:
     if isinstance(arg, TypeVar):
         return given.get(arg, arg)
-    parameters = getattr(arg, "__parameters__", ())
+    parameters: tuple[object, ...] = getattr(arg, "__parameters__", ())
     if not parameters:
         return arg
-    return arg[tuple(given.get(one, one) for one in parameters)]  # type: ignore[index]  # it has parameters
+    # Whatever has parameters takes arguments for them.
+    return cast("types.GenericAlias", arg)[tuple(given.get(one, one) for one in parameters)]
 
 
 def _is_forward(arg: object) -> bool:

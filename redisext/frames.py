@@ -13,7 +13,7 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 def outside() -> Iterator[FrameType]:
     """The frames of this call that are not in Redisext, the nearest first."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         if not _inside(frame):
             yield frame
@@ -23,7 +23,7 @@ def outside() -> Iterator[FrameType]:
 def stacklevel() -> int:
     """What `warnings.warn`, called by the caller of this function, needs in order to point at the user's line."""
     level = 1
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     while frame is not None and _inside(frame):
         level += 1
         frame = frame.f_back

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, cast, overload
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 
 from redisext.command import Command, Op, Reply, Script, Steps, Wait, text
 from redisext.element import Position
@@ -28,6 +28,7 @@ V = TypeVar("V", default=bytes)
 D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
+V_co = TypeVar("V_co", covariant=True)
 
 
 # --- One value
@@ -95,7 +96,7 @@ class MapCommands(ElementCommands[T]):
                 return value
             # Somebody else was faster. Of many who try, a random wait lets one through at a time.
             longest = min(_LONGEST_BACKOFF, longest * 2 + 0.001)
-            yield from Wait(random.uniform(0, longest))
+            yield from Wait(random.uniform(0, longest))  # noqa: S311  # it spreads tries, and hides nothing
 
     def _decode_named(self, raw: bytes) -> T:
         try:
@@ -350,11 +351,11 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
         return lambda reply: default if reply is None else decode(bulk(reply))
 
 
-class _HasKeys(Protocol[K, V]):
+class _HasKeys(Protocol[E, V_co]):
     """What `dict.update` takes as a mapping."""
 
-    def keys(self) -> Iterable[K]: ...
-    def __getitem__(self, key: K, /) -> V: ...
+    def keys(self) -> Iterable[E]: ...
+    def __getitem__(self, key: E, /) -> V_co: ...
 
 
 class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
@@ -471,7 +472,10 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
     def update(self: HashMap[str, V], other: Iterable[tuple[str, V]], /, **values: V) -> None: ...
     @overload
     def update(self: HashMap[str, V], /, **values: V) -> None: ...
-    def update(self, other: Any = (), /, **values: Any) -> None:
+    # The base's own overloads; that here only a HashMap with keys of type str takes keywords, pyright does not follow.
+    def update(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: Any = (), /, **values: Any
+    ) -> None:
         """Store all pairs of *other* and *values*, in one command: all of them or none. HSET, O(1) for each pair.
 
         Raises :exc:`~redisext.errors.EncodeError` if one is not of its type; then nothing changes.
@@ -547,14 +551,10 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
 
     def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
         """A `dict` of both, where *other* wins. HGETALL, O(n)."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
         return {**self.all(), **other}
 
     def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
         """A `dict` of both, where this one wins. HGETALL, O(n)."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
         return {**other, **self.all()}
 
     def __ior__(self, other: _HasKeys[K, V] | Iterable[tuple[K, V]]) -> Self:

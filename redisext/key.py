@@ -116,7 +116,7 @@ def key_bytes(key: str | bytes | int) -> bytes:
     return key if isinstance(key, bytes) else str(key).encode()
 
 
-def milliseconds(name: str, seconds: float, *, least: float) -> int:
+def milliseconds(name: str, seconds: object, *, least: float) -> int:
     """A time in the server's unit. What is above *least* seconds is at least 1 ms."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < math.inf:
         raise ArgumentError(f"{name} is a number of seconds from {least:g} up, not {seconds!r}")

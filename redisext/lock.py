@@ -30,7 +30,7 @@ from redisext.model import Model
 from redisext.reply import done, flag, integer
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from redisext.backend import ConnectionSource
     from redisext.codec import Codec
@@ -161,12 +161,12 @@ class Lock(Model[LockCommands]):
     * breaking it, whoever holds it: `remove`
     * the key: `expire`, `ttl`, `persist`, `rename`, `exists`
 
-    The holder is this object, by a random token made at each acquisition: another `Lock` on the same key, in this process
-    or elsewhere, cannot release it. Threads that share one object share its hold, as with `threading.Lock`.
+    The holder is this object, by a random token made at each acquisition: another `Lock` on the same key, in this
+    process or elsewhere, cannot release it. Threads that share one object share its hold, as with `threading.Lock`.
 
-    Give it an expiry (`EXPIRE` on the class, or `acquire(expiration)`), or a holder that dies holds it for ever. With one,
-    the hold ends on time even if the work goes on: `extend` it, and let the work bear a second holder when it must. A
-    server that fails over to a replica may lose the lock with it.
+    Give it an expiry (`EXPIRE` on the class, or `acquire(expiration)`), or a holder that dies holds it for ever. With
+    one, the hold ends on time even if the work goes on: `extend` it, and let the work bear a second holder when it
+    must. A server that fails over to a replica may lose the lock with it.
 
     >>> lock = Lock("nightly", "memory://docs")
     >>> lock.acquire(30), lock.acquire(30)
@@ -179,7 +179,7 @@ class Lock(Model[LockCommands]):
         super().__init__(key, connection)
         self._token: str | None = None
 
-    def _describe(self, key: bytes, prefix: bytes, *codecs: Codec[Any]) -> LockCommands:
+    def _describe(self, key: bytes, prefix: bytes, *_codecs: Codec[Any]) -> LockCommands:
         return LockCommands(key, prefix)
 
     @property
@@ -190,8 +190,9 @@ class Lock(Model[LockCommands]):
     def acquire(self, expiration: float | None = None, *, wait: float | None = None) -> bool:
         """Take the lock if it is free; whether it was. SET NX PX, O(1).
 
-        It is free again after *expiration* seconds (default: the class's `EXPIRE`; without one, never). With *wait*, up
-        to that many seconds are spent waiting for it (`math.inf`: for ever); a release wakes the one who waited longest.
+        It is free again after *expiration* seconds (default: the class's `EXPIRE`; without one, never). With *wait*,
+        up to that many seconds are spent waiting for it (`math.inf`: for ever); a release wakes the one who waited
+        longest.
 
         Raises :exc:`~redisext.errors.ArgumentError` for a time that is none.
         """
@@ -261,7 +262,7 @@ def _expiry(seconds: float) -> int:
     return expiry
 
 
-def _wait(wait: float) -> float:
+def _wait(wait: object) -> float:
     if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:
         raise ArgumentError(f"wait is a number of seconds from 0 up, not {wait!r}")
     return wait

@@ -13,6 +13,7 @@ backend carry it out. What a class says of itself stands in five attributes, all
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -72,7 +73,9 @@ class Model(Generic[C]):
         if key is None:
             key = cls.KEY
         if key is None or key in ("", b""):
-            raise ConfigurationError(f"{cls.__name__} has no key: pass one, {cls.__name__}('key'), or set KEY on the class")
+            raise ConfigurationError(
+                f"{cls.__name__} has no key: pass one, {cls.__name__}('key'), or set KEY on the class"
+            )
         self.key = key
         codecs = cls._ready_codecs()
         self.backend = cls._own_backend() if connection is None else _as_backend(connection, reuse=cls.CONNECTION_REUSE)
@@ -163,13 +166,12 @@ class Model(Generic[C]):
         super().__init_subclass__()
         if element.subscripted(cls) and not any(position.allowed for position in cls._positions):
             return  # it may be no more than an annotation; its types are judged when it is used
-        try:
+        # A variable left open is for a later subclass, a name not defined yet for a later line.
+        with contextlib.suppress(_OpenVariable, Unresolved):
             cls._codecs()
-        except (_OpenVariable, Unresolved):
-            pass  # a later subclass, or a definition further down, will tell
 
     @classmethod
-    def _of(cls, *types: object) -> Any:  # noqa: ANN401  # the structure's own `of` knows which class it is
+    def _of(cls, *types: object) -> Any:  # the structure's own `of` knows which class it is
         return element.parametrize(cls, types)
 
     @classmethod
@@ -210,7 +212,7 @@ class Model(Generic[C]):
         if variable is not None:
             raise _OpenVariable(variable.__name__)
         resolved = element.resolve(cls, arg)
-        if position.allowed and resolved not in position.allowed:
+        if position.allowed and not any(resolved is one for one in position.allowed):
             allowed = " or ".join(map(type_name, position.allowed))
             raise ConfigurationError(f"{cls.__name__}: its elements are {allowed}, not {type_name(resolved)}")
         return codec_for(resolved, identity=position.identity)
@@ -226,10 +228,16 @@ class _OpenVariable(Exception):
     """A type variable to which no type was given."""
 
 
-def _as_backend(source: backends.ConnectionSource | None, *, reuse: bool) -> backends.Backend:
-    if source is None or isinstance(source, (str, type)) or not isinstance(source, backends.Backend):
+def _as_backend(source: object, *, reuse: bool) -> backends.Backend:
+    if source is None or isinstance(source, str):
         return backends.shared(source, reuse=reuse)
-    return source
+    source_type = type(source)
+    if not isinstance(source, type):
+        if isinstance(source, backends.Backend):
+            return source
+    elif issubclass(source, backends.Connection):
+        return backends.shared(source, reuse=reuse)
+    raise ConfigurationError(f"a connection is a DSN, a backend or a Connection class, not {source_type.__name__}")
 
 
 def _client(backend: backends.Backend) -> backends.HasClient:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from redisext.codec import Codec
-from redisext.command import Command, Op, Reply
+from redisext.command import Command, Op
 from redisext.errors import ArgumentError, EncodeError
 from redisext.reply import integer, number
 
@@ -22,13 +22,14 @@ def increment(whole: Op, floating: Op, codec: Codec[T], key: bytes, fields: tupl
     :exc:`~redisext.errors.ArgumentError` where *by* is not a number of their kind.
     """
     if codec.counts is int:
-        return Command(whole, (key,), (*fields, _whole(by)), integer)  # type: ignore[arg-type]  # T is int: counts says so
+        # That T is int, or float below, is what `counts` says.
+        return cast("Command[T]", Command(whole, (key,), (*fields, _whole(by)), integer))
     if codec.counts is float:
-        return Command(floating, (key,), (*fields, _floating(by)), number)  # type: ignore[arg-type]  # T is float
+        return cast("Command[T]", Command(floating, (key,), (*fields, _floating(by)), number))
     raise EncodeError(f"a {codec.element} cannot be incremented: only int and float can")
 
 
-def _whole(by: float) -> int:
+def _whole(by: object) -> int:
     if type(by) is not int:
         raise ArgumentError(f"an int changes by an int, not by {type(by).__name__}")
     if not -(2**63) <= by < 2**63:
@@ -36,7 +37,7 @@ def _whole(by: float) -> int:
     return by
 
 
-def _floating(by: float) -> str:
+def _floating(by: object) -> str:
     if isinstance(by, bool) or not isinstance(by, (int, float)) or not math.isfinite(by):
         raise ArgumentError(f"a float changes by a finite number, not by {by!r}")
     return repr(float(by))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableSet
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, overload
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 
 from redisext.command import Command, Op, Reply, Script
 from redisext.element import Position
@@ -150,8 +150,8 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
 
     Elements are looked up by their bytes, so their type must be one whose equal values are written alike.
 
-    Two things differ from a `set`: `pop` of an empty pool gives None, and iteration, which fetches some hundred members at
-    a time, may give one twice while others add to it.
+    Two things differ from a `set`: `pop` of an empty pool gives None, and iteration, which fetches some hundred members
+    at a time, may give one twice while others add to it.
 
     >>> tokens = Pool[str]("tokens", "memory://docs")
     >>> tokens.push("t1"), tokens.push("t1")
@@ -192,11 +192,12 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
 
     # --- Taking
 
-    @overload
+    # As in redisext 2.0.2, an empty pool is no error.
+    @overload  # type: ignore[override]
     def pop(self) -> T | None: ...
     @overload
     def pop(self, default: D) -> T | D: ...
-    def pop(self, default: object = None) -> object:  # type: ignore[override]  # as redisext 2.0.2: empty is no error
+    def pop(self, default: object = None) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take any element; *default* if there is none. SPOP, O(1).
 
         Raises :exc:`~redisext.errors.DecodeError`, which holds the bytes that were taken, if they are not of the
@@ -272,55 +273,60 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
         """The elements, some hundred in memory at a time. SSCAN, O(n) in all."""
         return self._pages(self.commands.page)
 
-    # --- As a set. Each of these compares or combines what one SMEMBERS gives, O(n), rather than asking for each element.
+    # --- As a set. Each of these compares or combines what one SMEMBERS gives, O(n); asking for each element would
+    # be a command for each.
 
     def __le__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) <= _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) <= _local(other)
 
     def __lt__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) < _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) < _local(other)
 
     def __ge__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) >= _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) >= _local(other)
 
     def __gt__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) > _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) > _local(other)
 
     def __eq__(self, other: object) -> bool:
-        return _local(self) == _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return _local(self) == _local(cast("AbstractSet[object]", other))
 
     __hash__ = None  # type: ignore[assignment]  # as every mutable set
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
         """Whether no element of *other* is there. SMEMBERS, O(n)."""
-        return _local(self).isdisjoint(_local(other))
+        return _local(self).isdisjoint(other)
 
     def __and__(self, other: AbstractSet[Any]) -> set[T]:
-        return _local(self) & _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) & _local(other)
 
     def __or__(self, other: AbstractSet[E]) -> set[T | E]:
-        return _local(self) | _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) | _local(other)
 
     def __sub__(self, other: AbstractSet[Any]) -> set[T]:
-        return _local(self) - _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) - _local(other)
 
     def __xor__(self, other: AbstractSet[E]) -> set[T | E]:
-        return _local(self) ^ _local(other) if isinstance(other, AbstractSet) else NotImplemented
+        return _local(self) ^ _local(other)
 
     def __rand__(self, other: AbstractSet[Any]) -> set[T]:
         return self & other
 
-    def __ror__(self, other: AbstractSet[E]) -> set[T | E]:
+    # A set of another kind on the left has its own idea of what comes out; it is not asked.
+    def __ror__(self, other: AbstractSet[E]) -> set[T | E]:  # type: ignore[misc]
         return self | other
 
-    def __rsub__(self, other: AbstractSet[E]) -> set[E]:
-        return _local(other) - _local(self) if isinstance(other, AbstractSet) else NotImplemented
+    def __rsub__(self, other: AbstractSet[E]) -> set[E]:  # type: ignore[misc]
+        return _local(other) - _local(self)
 
-    def __rxor__(self, other: AbstractSet[E]) -> set[T | E]:
+    def __rxor__(self, other: AbstractSet[E]) -> set[T | E]:  # type: ignore[misc]
         return self ^ other
 
 
-def _local(elements: Iterable[E]) -> set[E]:
+def _local(elements: AbstractSet[E]) -> set[E]:
+    """A set in this process, fetched in one command if it is a pool."""
     return set(elements.members() if isinstance(elements, Pool) else elements)
 
 
@@ -401,7 +407,7 @@ class SortedSetCommands(ElementCommands[T]):
 
     def truncate(self, size: int) -> Command[int]:
         """ZREMRANGEBYRANK, O(log n + m) for m members removed."""
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        if type(size) is not int or size < 0:
             raise ArgumentError(f"size is a whole number from 0 up, not {size!r}")
         return Command(_ZREMRANGEBYRANK, (self.key,), (0, -size - 1), integer)
 
@@ -440,10 +446,10 @@ class SortedSet(Model[SortedSetCommands[T]]):
     * looking: `members`, `members_by_score`, `score`, `rank`, `contains`, `length`, `len`, `in`, iteration
     * the key: `expire`, `ttl`, `persist`, `rename`, `exists`
 
-    `members`, `rank` and iteration begin with the highest score, `members_by_score` with the lowest. Elements of equal score
-    stand in the order of their bytes. Elements are looked up by their bytes, so their type must be one whose equal values are
-    written alike. Iteration fetches some hundred elements at a time, by rank: those whose rank others change meanwhile may be
-    given twice, or not at all.
+    `members`, `rank` and iteration begin with the highest score, `members_by_score` with the lowest. Elements of equal
+    score stand in the order of their bytes. Elements are looked up by their bytes, so their type must be one whose
+    equal values are written alike. Iteration fetches some hundred elements at a time, by rank: those whose rank others
+    change meanwhile may be given twice, or not at all.
 
     >>> scores = SortedSet[str]("scores", "memory://docs")
     >>> scores.add("ada", 3), scores.add("bob", 1), scores.incr("bob", 4)
@@ -505,7 +511,9 @@ class SortedSet(Model[SortedSetCommands[T]]):
     def members(self, with_scores: bool) -> list[T] | list[tuple[float, T]]: ...
     def members(self, with_scores: bool = False) -> list[T] | list[tuple[float, T]]:
         """All elements, the highest score first; with *with_scores*, as pairs of score and element. ZREVRANGE, O(n)."""
-        return self._run(self.commands.members_with_scores() if with_scores else self.commands.members())
+        if with_scores:
+            return self._run(self.commands.members_with_scores())
+        return self._run(self.commands.members())
 
     @overload
     def members_by_score(

@@ -23,13 +23,14 @@ class UnexpectedReply(CommandRefused):
 
 
 def integer(reply: Reply) -> int:
+    """A whole number."""
     if isinstance(reply, int):
         return reply
     raise UnexpectedReply("an integer", reply)
 
 
 def flag(reply: Reply) -> bool:
-    """An integer that counts what was changed (or a status, or nil): was anything?"""
+    """Whether anything was changed, from the number of changes, a status, or nil."""
     return bool(reply)
 
 
@@ -38,12 +39,14 @@ def done(reply: Reply) -> None:
 
 
 def optional_bulk(reply: Reply) -> bytes | None:
+    """The bytes of a value, or None for nil."""
     if reply is None or isinstance(reply, bytes):
         return reply
     raise UnexpectedReply("a bulk string or nil", reply)
 
 
 def bulk(reply: Reply) -> bytes:
+    """The bytes of a value."""
     if isinstance(reply, bytes):
         return reply
     raise UnexpectedReply("a bulk string", reply)
@@ -57,6 +60,7 @@ def number(reply: Reply) -> float:
 
 
 def array(reply: Reply) -> list[Reply]:
+    """Several replies."""
     if isinstance(reply, list):
         return reply
     raise UnexpectedReply("an array", reply)

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Final, TypeAlias
 
-from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+from pydantic import BaseModel, Secret
+
+from redisext.narrow import is_mapping, is_sequence
 
 __all__ = ["native_scalar", "why_not_canonical", "why_not_stored"]
 
-Node: TypeAlias = Mapping[str, object]
+Node: TypeAlias = Mapping[object, object]
 """One schema of a core schema: nested mappings, each with a "type"."""
 
 
@@ -33,7 +35,7 @@ def why_not_canonical(schema: object) -> str | None:
 def native_scalar(schema: object) -> type | None:
     """int, float, str or bytes where the type is one of them with conditions: `Annotated[int, Field(ge=0)]`."""
     node = schema
-    while isinstance(node, Mapping):
+    while is_mapping(node):
         kind = node.get("type")
         if kind in _SCALARS:
             return _SCALARS[kind]
@@ -52,7 +54,7 @@ def _first(why_not: Callable[[Node], str | None], schema: object) -> str | None:
 
 def _walk(schema: object) -> Iterator[Node]:
     """Each node that takes part in reading JSON strictly."""
-    if isinstance(schema, Mapping):
+    if is_mapping(schema):
         kind = schema.get("type")
         if isinstance(kind, str):
             yield schema
@@ -62,7 +64,7 @@ def _walk(schema: object) -> Iterator[Node]:
         for name, child in schema.items():
             if name not in skipped:
                 yield from _walk(child)
-    elif isinstance(schema, (list, tuple)):
+    elif is_sequence(schema):
         for child in schema:
             yield from _walk(child)
 
@@ -93,9 +95,9 @@ def _not_stored(node: Node) -> str | None:
 
 
 def _is_secret(node: Node) -> bool:
-    metadata = node.get("metadata")
-    names = repr(metadata) + repr(node.get("function"))
-    return any(secret.__name__ in names for secret in (SecretStr, SecretBytes, Secret))
+    serialization = node.get("serialization")
+    function = serialization.get("function") if is_mapping(serialization) else None
+    return getattr(function, "__module__", None) == Secret.__module__ and "secret" in getattr(function, "__name__", "")
 
 
 def _class_name(node: Node) -> str:
@@ -119,7 +121,7 @@ def _not_a_json_key(keys: object) -> str | None:
 
 def _enum_values(node: Node) -> Iterator[object]:
     members = node.get("members")
-    if isinstance(members, (list, tuple)):
+    if is_sequence(members):
         for member in members:
             yield member.value if isinstance(member, Enum) else member
 
@@ -172,7 +174,7 @@ def _numbers_of_several_types(node: Node) -> str | None:
 def _number_families(node: Node) -> set[str]:
     """The types of the numbers among a literal's or an enum's values."""
     listed = node.get("expected") if node["type"] == "literal" else list(_enum_values(node))
-    if not isinstance(listed, list):
+    if not is_sequence(listed):
         return set()
     return {"an enum" if node["type"] == "enum" else type(v).__name__ for v in listed if isinstance(v, (int, float))}
 

@@ -16,7 +16,7 @@ Bound: TypeAlias = float | str
 _BOUND: Final = re.compile(r"\(?[-+]?(inf|\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)")
 
 
-def score(name: str, value: float) -> str:
+def score(name: str, value: object) -> str:
     """A score as it is sent. Raises :exc:`~redisext.errors.ArgumentError` for NaN, and for an int that is not exact."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ArgumentError(f"{name} is a number, not {type(value).__name__}")

@@ -39,7 +39,7 @@ class Raw:
     """Bytes as they are. Text and numbers are written as the client library writes them, and read as bytes."""
 
     @staticmethod
-    def encode(item: Argument) -> Argument:
+    def encode(item: object) -> Argument:
         if isinstance(item, bool) or not isinstance(item, (bytes, str, int, float)):
             raise TypeError(f"raw values are bytes, str, int or float, not {type(item).__name__}")
         return item
@@ -80,7 +80,7 @@ class Numeric:
     """Whole numbers, as decimal text."""
 
     @staticmethod
-    def encode(item: int | float | str) -> int:
+    def encode(item: float | str) -> int:
         return int(item)
 
     @staticmethod
@@ -107,4 +107,4 @@ class Pickle:
     def decode(item: bytes) -> object:
         if item in Pickle._STORED_BY_2_0_2:
             return Pickle._STORED_BY_2_0_2[item]
-        return pickle.loads(item)
+        return pickle.loads(item)  # noqa: S301  # chosen by whoever named this class

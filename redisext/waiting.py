@@ -9,7 +9,7 @@ from redisext.errors import ArgumentError
 __all__ = ["block_for", "checked_timeout"]
 
 
-def checked_timeout(timeout: float | None) -> float | None:
+def checked_timeout(timeout: object) -> float | None:
     """*timeout* in seconds; None for ever. Raises :exc:`~redisext.errors.ArgumentError` for what is no time."""
     if timeout is None or timeout == math.inf:
         return None

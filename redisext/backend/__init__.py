@@ -19,10 +19,10 @@ from redisext import dsn
 from redisext.backend.abc import Backend, HasClient
 from redisext.backend.memory import MemoryBackend
 from redisext.backend.redis import Connection, RedisBackend
-from redisext.errors import ConfigurationError, EmbeddedWarning
+from redisext.errors import EmbeddedWarning
 from redisext.frames import stacklevel
 
-__all__ = ["Backend", "ConnectionSource", "HasClient", "connect", "shared"]
+__all__ = ["Backend", "Connection", "ConnectionSource", "HasClient", "connect", "shared"]
 
 ConnectionSource: TypeAlias = Backend | str | type[Connection]
 """What a model takes as its connection: a backend, a DSN, or a `Connection` class."""
@@ -85,12 +85,8 @@ def shared(source: str | type[Connection] | None, *, reuse: bool = True) -> Back
         configuration = _default_configuration()
     elif isinstance(source, str):
         configuration = dsn.parse(source)
-    elif isinstance(source, type) and issubclass(source, Connection):
-        configuration = source.configuration()
     else:
-        raise ConfigurationError(
-            f"a connection is a DSN, a backend or a Connection class, not {type(source).__name__}"
-        )
+        configuration = source.configuration()
     configuration = replace(configuration, reuse=reuse)
     with _shared_lock:
         backend = _shared.get(configuration)
@@ -122,13 +118,12 @@ def _default_configuration() -> dsn.Configuration:
     return _EMBEDDED
 
 
-_warned = False
+_warned: Final = threading.Event()
 
 
 def _warn_once() -> None:
-    global _warned
-    if not _warned:
-        _warned = True
+    if not _warned.is_set():
+        _warned.set()
         warnings.warn(
             "no server was named: data lives in this process and ends with it. Name one with "
             "redisext.connect('redis://host:port/db') or the environment's REDISEXT_URL; to keep the embedded engine "

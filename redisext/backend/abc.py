@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 from redisext.command import Command
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     import redis
 

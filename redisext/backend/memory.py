@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import redis
 
 from redisext.backend.redis import refusal
-from redisext.command import Command, Op, Reply
+from redisext.command import Argument, Command, Op, Reply
 from redisext.dsn import Configuration
 from redisext.errors import BackendClosed, ConfigurationError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["MemoryBackend"]
 
@@ -53,7 +53,7 @@ class MemoryBackend:
 
     @property
     def primary(self) -> MemoryBackend:
-        """This backend itself: it has no replicas."""
+        """The backend itself: it has no replicas."""
         return self
 
     def execute(self, command: Command[R]) -> R:
@@ -64,7 +64,7 @@ class MemoryBackend:
 
     @cached_property
     def client(self) -> redis.Redis:
-        """fakeredis's client of the same store; it is a `redis.Redis`."""
+        """Fakeredis's client of the same store; it is a `redis.Redis`."""
         return self._store.new_client()
 
     @property
@@ -93,7 +93,7 @@ class _Store:
 
     def __init__(self) -> None:
         try:
-            import fakeredis
+            import fakeredis  # noqa: PLC0415  # an extra, which only those who embed the engine have
         except ImportError as error:
             raise ConfigurationError(
                 "the embedded engine is not installed: pip install 'redisext[embedded]', "
@@ -124,7 +124,7 @@ class _Store:
         except redis.exceptions.ResponseError as error:
             raise refusal(command, error, lambda question: self._send(question, command.keys[0])) from error
 
-    def _send(self, *words: object) -> Reply:
+    def _send(self, *words: Argument) -> Reply:
         self._connection.send_command(*words)
         return self._connection.read_response()
 
@@ -155,7 +155,7 @@ class _Store:
         for waiter in list(self._waiters):
             try:
                 waiter.reply = waiter.attempt(self._do)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # it belongs to the waiter, who raises it
                 waiter.error = error
             if waiter.reply is not None or waiter.error is not None:
                 self._waiters.remove(waiter)

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 import redis
-from redis.connection import BlockingConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.connection import AbstractConnection, BlockingConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.connection import Connection as TCPConnection
 
 from redisext import dsn
@@ -34,7 +34,7 @@ from redisext.errors import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["Connection", "RedisBackend", "refusal"]
 
@@ -64,9 +64,9 @@ class RedisBackend:
         """Whether `close` was called."""
         return self._closed
 
-    @cached_property
+    @property
     def primary(self) -> RedisBackend:
-        """This backend without its replicas, on the same connections to the primary."""
+        """The same backend without its replicas, on the same connections to the primary."""
         if not self._replicas:
             return self
         return _PrimaryOnly(self)
@@ -120,7 +120,7 @@ class _PrimaryOnly(RedisBackend):
     def __init__(self, whole: RedisBackend) -> None:
         self.configuration = whole.configuration
         self._whole = whole
-        self._primary = whole._primary
+        self._primary = whole._primary  # noqa: SLF001  # a view of one of its own kind
         self._replicas = []
         self._closed = False
 
@@ -183,9 +183,7 @@ class _Node:
 
     @cached_property
     def client(self) -> redis.Redis:
-        client = redis.Redis(connection_pool=self._pool)
-        client._redisext_node = self  # type: ignore[attr-defined]  # its connections live as long as it does
-        return client
+        return _Client(self, self._pool)
 
     def close(self) -> None:
         self._pool.disconnect()
@@ -259,6 +257,14 @@ class _Node:
         return kind(f"the connection to {self.configuration} broke during {command.op.name}: {error}")
 
 
+class _Client(redis.Redis):
+    """redis-py's client on a node's connections, which stay open as long as it is held."""
+
+    def __init__(self, node: _Node, pool: BlockingConnectionPool) -> None:
+        super().__init__(connection_pool=pool)
+        self._node = node
+
+
 def refusal(command: Command[object], error: Exception, ask: Callable[[str], Reply]) -> RedisextError:
     """What the server's error reply means to the caller. *ask* sends a question about the command's first key."""
     reason = _server_text(error)
@@ -281,7 +287,7 @@ def _server_text(error: Exception) -> str:
 
 
 def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
-    common = {
+    settings: dict[str, str | float | None] = {
         "db": where.db,
         "username": where.username,
         "password": where.password,
@@ -289,14 +295,14 @@ def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
         "socket_connect_timeout": where.socket_connect_timeout,
         "client_name": where.client_name,
         "protocol": 2,
-        "max_connections": where.max_connections,
-        "timeout": where.socket_timeout,
     }
+    kind: type[AbstractConnection] = TCPConnection
     if where.transport == "unix":
-        return BlockingConnectionPool(connection_class=UnixDomainSocketConnection, path=where.path, **common)
-    address = {"host": where.host, "port": where.port, "socket_keepalive": True}
+        kind = UnixDomainSocketConnection
+        settings["path"] = where.path
+    else:
+        settings |= {"host": where.host, "port": where.port, "socket_keepalive": True}
     if where.transport == "tls":
-        return BlockingConnectionPool(
-            connection_class=SSLConnection, ssl_ca_certs=where.ssl_ca_certs, **address, **common
-        )
-    return BlockingConnectionPool(connection_class=TCPConnection, **address, **common)
+        kind = SSLConnection
+        settings["ssl_ca_certs"] = where.ssl_ca_certs
+    return BlockingConnectionPool(where.max_connections, where.socket_timeout, kind, **settings)

@@ -1,0 +1,90 @@
+# What a developer runs, and CI too. Needs git, make and Python 3.11 or newer with venv, no more:
+# each environment is made here, under .venv/, and made anew when pyproject.toml has changed.
+
+PYTHON ?= python3
+VERSIONS := 3.11 3.12 3.13 3.14
+BIN := .venv/test/bin
+# It asks the `python` on PATH where the packages are; --verifytypes heeds nothing else.
+PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+
+.PHONY: help demo test lint typing test-lowest test-all-interpreters clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r target what; do printf '%-28s%s\n' "$$target" "$$what"; done
+	@echo
+	@echo 'PYTHON=... names the interpreter of a new environment (now $(PYTHON)).'
+
+demo: .venv/demo/ready ## run the example, on a store inside its own process
+	.venv/demo/bin/python -m examples.access_log
+
+test: lint typing ## lint, type-check and test everything, as CI does
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+lint: .venv/test/ready ## check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+typing: .venv/test/ready ## check types: mypy, pyright, and what users see of the package
+	$(BIN)/mypy
+	$(PYRIGHT) --project .
+	$(PYRIGHT) --verifytypes redisext --ignoreexternal
+
+test-lowest: .venv/lowest/ready ## run the tests with the lowest versions that pyproject.toml allows
+	.venv/lowest/bin/python -m pytest
+
+test-all-interpreters: ## run the tests on every Python found of those supported
+	@passed= failed= missing=; \
+	for version in $(VERSIONS); do \
+		candidates="python$$version $$HOME/.pyenv/versions/$$version.*/bin/python$$version"; \
+		$(call find_python,$$candidates,== ($${version%.*}, $${version#*.})); \
+		if test -z "$$python"; then missing="$$missing $$version"; continue; fi; \
+		echo "Python $$version: $$python"; \
+		if $(MAKE) --silent PYTHON="$$python" .venv/py$$version/ready && \
+			.venv/py$$version/bin/python -m pytest; \
+		then passed="$$passed $$version"; else failed="$$failed $$version"; fi; \
+	done; \
+	echo "passed:$${passed:- none}"; \
+	echo "failed:$${failed:- none}"; \
+	echo "not found, so not tested:$${missing:- none}"; \
+	test -n "$$passed" && test -z "$$failed"
+
+clean: ## remove all that was made here: environments, caches, builds
+	rm -rf .venv .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call find_python,CANDIDATES,CONDITION) sets $python to the first candidate that runs, can make
+# an environment, and whose (major, minor) meets the condition. Running it is the only test: pyenv's
+# shims are found for versions that they then refuse to run, and Debian's Python may lack ensurepip.
+find_python = python=; for candidate in $(1); do \
+	if "$$candidate" -c "import ensurepip, sys; sys.exit(not sys.version_info[:2] $(2))" 2>/dev/null; \
+	then python=$$candidate; break; fi; done
+
+.venv/demo/ready: INSTALL = --editable '.[embedded]'
+.venv/test/ready: INSTALL = --editable '.[dev]'
+.venv/lowest/ready: INSTALL = --editable '.[tests]' --constraint .venv/lowest.txt
+.venv/py%/ready: INSTALL = --editable '.[tests]'
+
+# The oldest dependencies have no builds for the newest Python, so they get the oldest one there is.
+.venv/lowest/ready: CANDIDATES = python3.11 $(PYTHON)
+.venv/%/ready: CANDIDATES = $(PYTHON) $(VERSIONS:%=python%)
+
+.venv/%/ready: pyproject.toml
+	@$(call find_python,$(CANDIDATES),>= (3, 11)); \
+	if test -z "$$python"; then \
+		echo "No Python 3.11 or newer with venv and ensurepip among: $(CANDIDATES)." >&2; \
+		echo "Install one (Debian: apt-get install python3-venv), or name it: make PYTHON=..." >&2; \
+		exit 1; \
+	fi; \
+	echo "$(@D): a new environment, on $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(INSTALL)
+	@touch $@
+
+# Each "name[extra]>=1.2" of pyproject.toml as "name==1.2".
+.venv/lowest.txt: pyproject.toml
+	@mkdir -p $(@D)
+	@sed -nE 's/^ *"([A-Za-z0-9_]+)(\[.*\])?>=([0-9.]+)",$$/\1==\3/p' pyproject.toml > $@
+
+.venv/lowest/ready: .venv/lowest.txt

@@ -1,0 +1,7 @@
+import redis
+
+class FakeServer:
+    def __init__(self) -> None: ...
+
+class FakeRedis(redis.Redis):
+    def __init__(self, *, server: FakeServer, protocol: int) -> None: ...
