@@ -12,7 +12,7 @@ longer than the lock has left to live. A waiter that dies is struck off by its s
     {<key>}:waiters   sorted set: token of a waiter -> when it gives up, in ms of the server's clock
     {<key>}:wake      list: an element for each waiter to be woken; expires after a second
 
-The braces put all three into one slot of a cluster.
+The braces put all three into one slot of a cluster; a backend's prefix stands before them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class LockCommands(KeyCommands):
 
     def __init__(self, key: bytes, prefix: bytes) -> None:
         super().__init__(key, prefix)
-        tagged = key if b"{" in key and b"}" in key else b"{%s}" % key
+        tagged = key if b"{" in key and b"}" in key else prefix + b"{%s}" % key
         self._waiters = tagged + b":waiters"
         self._wake = tagged + b":wake"
 

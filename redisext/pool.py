@@ -384,13 +384,13 @@ class SortedSetCommands(ElementCommands[T]):
         """ZCOUNT, O(log n)."""
         return Command(_ZCOUNT, (self.key,), _range("start_score", start_score, "end_score", end_score), integer)
 
-    def members(self) -> Command[list[T]]:
-        """ZREVRANGE, O(n)."""
-        return Command(_ZREVRANGE, (self.key,), (0, -1), self._decode_all)
+    def members(self, limit: int | None = None) -> Command[list[T]]:
+        """ZREVRANGE, O(log n + m) for m members given."""
+        return Command(_ZREVRANGE, (self.key,), _ranks(limit), self._decode_all)
 
-    def members_with_scores(self) -> Command[list[tuple[float, T]]]:
-        """ZREVRANGE WITHSCORES, O(n)."""
-        return Command(_ZREVRANGE, (self.key,), (0, -1, "WITHSCORES"), self._decode_scored)
+    def members_with_scores(self, limit: int | None = None) -> Command[list[tuple[float, T]]]:
+        """ZREVRANGE WITHSCORES, O(log n + m) for m members given."""
+        return Command(_ZREVRANGE, (self.key,), (*_ranks(limit), "WITHSCORES"), self._decode_scored)
 
     def members_by_score(self, min_score: Bound = "-inf", max_score: Bound = "+inf") -> Command[list[T]]:
         """ZRANGEBYSCORE, O(log n + m) for m members in the range."""
@@ -407,9 +407,7 @@ class SortedSetCommands(ElementCommands[T]):
 
     def truncate(self, size: int) -> Command[int]:
         """ZREMRANGEBYRANK, O(log n + m) for m members removed."""
-        if type(size) is not int or size < 0:
-            raise ArgumentError(f"size is a whole number from 0 up, not {size!r}")
-        return Command(_ZREMRANGEBYRANK, (self.key,), (0, -size - 1), integer)
+        return Command(_ZREMRANGEBYRANK, (self.key,), (0, -_count("size", size) - 1), integer)
 
     def clean_by_score(self, min_score: Bound, max_score: Bound) -> Command[bool]:
         """ZREMRANGEBYSCORE, O(log n + m) for m members removed."""
@@ -432,6 +430,20 @@ class SortedSetCommands(ElementCommands[T]):
 
 _score = score
 """The function of :mod:`redisext.score`, inside methods whose parameter has its name."""
+
+
+def _count(name: str, count: object) -> int:
+    if type(count) is not int or count < 0:
+        raise ArgumentError(f"{name} is a whole number from 0 up, not {count!r}")
+    return count
+
+
+def _ranks(limit: int | None) -> tuple[int, int]:
+    """The first and the last rank of so many elements."""
+    if limit is None:
+        return 0, -1
+    # A last rank of -1 would be the end of the set: where nothing is wanted, the range ends before it begins.
+    return (0, limit - 1) if _count("limit", limit) else (1, 0)
 
 
 def _range(min_name: str, lowest: Bound, max_name: str, highest: Bound) -> tuple[str, str]:
@@ -504,16 +516,19 @@ class SortedSet(Model[SortedSetCommands[T]]):
     # --- Looking
 
     @overload
-    def members(self, with_scores: Literal[False] = False) -> list[T]: ...
+    def members(self, with_scores: Literal[False] = False, *, limit: int | None = None) -> list[T]: ...
     @overload
-    def members(self, with_scores: Literal[True]) -> list[tuple[float, T]]: ...
+    def members(self, with_scores: Literal[True], *, limit: int | None = None) -> list[tuple[float, T]]: ...
     @overload
-    def members(self, with_scores: bool) -> list[T] | list[tuple[float, T]]: ...
-    def members(self, with_scores: bool = False) -> list[T] | list[tuple[float, T]]:
-        """All elements, the highest score first; with *with_scores*, as pairs of score and element. ZREVRANGE, O(n)."""
+    def members(self, with_scores: bool, *, limit: int | None = None) -> list[T] | list[tuple[float, T]]: ...
+    def members(self, with_scores: bool = False, *, limit: int | None = None) -> list[T] | list[tuple[float, T]]:
+        """The elements, the highest score first, all or the first *limit*; with *with_scores*, as (score, element).
+
+        ZREVRANGE, O(log n + m) for m elements given, in one reply.
+        """
         if with_scores:
-            return self._run(self.commands.members_with_scores())
-        return self._run(self.commands.members())
+            return self._run(self.commands.members_with_scores(limit))
+        return self._run(self.commands.members(limit))
 
     @overload
     def members_by_score(

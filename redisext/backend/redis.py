@@ -191,23 +191,28 @@ class _Node:
     def call(self, command: Command[R]) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
         connection = self._take()
-        sent = False
+        sent = settled = False
         try:
             try:
                 connection.send_command(*command.words)
                 sent = True
-                return self._reply(connection, command)
+                reply = self._reply(connection, command)
             except redis.exceptions.NoScriptError:
                 connection.send_command(*command.words_in_full)
-                return self._reply(connection, command)
+                reply = self._reply(connection, command)
+            settled = True
         except redis.exceptions.ResponseError as error:
-            raise refusal(command, error, lambda question: self._ask(connection, question, command)) from error
+            reason = refusal(command, error, lambda question: self._ask(connection, question, command))
+            settled = True
+            raise reason from error
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
             raise self._broken(command, error, sent=sent) from error
         finally:
-            if not self.configuration.reuse:
+            # Whatever cut in (an interrupt, say): a connection on which a reply is still due is nobody else's.
+            if not (settled and self.configuration.reuse):
                 connection.disconnect()
             self._pool.release(connection)
+        return reply
 
     def _take(self) -> TCPConnection:
         """A connection that is open and has no reply of anybody else's waiting; nothing was sent yet."""
