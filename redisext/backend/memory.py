@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import redis
 
-from redisext.backend.redis import refusal
+from redisext.backend import failures
 from redisext.command import Argument, Command, Op, Reply
 from redisext.dsn import Configuration
 from redisext.errors import BackendClosed, ConfigurationError
@@ -122,7 +122,8 @@ class _Store:
             except redis.exceptions.NoScriptError:
                 return self._send(*command.words_in_full)
         except redis.exceptions.ResponseError as error:
-            raise refusal(command, error, lambda question: self._send(question, command.keys[0])) from error
+            held = self._send("TYPE", command.keys[0]) if failures.is_wrong_type(error) else None
+            raise failures.refused(command, error, held) from error
 
     def _send(self, *words: Argument) -> Reply:
         self._connection.send_command(*words)

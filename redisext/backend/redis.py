@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
@@ -20,23 +20,14 @@ from redis.connection import AbstractConnection, BlockingConnectionPool, SSLConn
 from redis.connection import Connection as TCPConnection
 
 from redisext import dsn
-from redisext.command import Command, Op, Reply, text
-from redisext.errors import (
-    BackendClosed,
-    CommandRefused,
-    ConfigurationError,
-    ConnectionFailed,
-    OutcomeUnknown,
-    PermissionDenied,
-    RedisextError,
-    Timeout,
-    WrongType,
-)
+from redisext.backend import failures
+from redisext.command import Command, Op, Reply
+from redisext.errors import BackendClosed, ConfigurationError
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Connection", "RedisBackend", "refusal"]
+__all__ = ["Connection", "RedisBackend"]
 
 R = TypeVar("R")
 
@@ -190,7 +181,11 @@ class _Node:
 
     def call(self, command: Command[R]) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
-        connection = self._take()
+        try:
+            # It is open, no reply of anybody else's is due on it, and nothing was sent yet.
+            connection = self._pool.get_connection()
+        except redis.exceptions.RedisError as error:
+            raise failures.unreachable(self.configuration, error) from error
         sent = settled = False
         try:
             try:
@@ -202,11 +197,11 @@ class _Node:
                 reply = self._reply(connection, command)
             settled = True
         except redis.exceptions.ResponseError as error:
-            reason = refusal(command, error, lambda question: self._ask(connection, question, command))
+            held = self._type(connection, command) if failures.is_wrong_type(error) else None
             settled = True
-            raise reason from error
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            raise self._broken(command, error, sent=sent) from error
+            raise failures.refused(command, error, held) from error
+        except redis.exceptions.RedisError as error:
+            raise failures.broken(self.configuration, command, error, sent=sent) from error
         finally:
             # Whatever cut in (an interrupt, say): a connection on which a reply is still due is nobody else's.
             if not (settled and self.configuration.reuse):
@@ -214,52 +209,19 @@ class _Node:
             self._pool.release(connection)
         return reply
 
-    def _take(self) -> TCPConnection:
-        """A connection that is open and has no reply of anybody else's waiting; nothing was sent yet."""
-        try:
-            return self._pool.get_connection()
-        except (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError) as error:
-            raise ConfigurationError(f"{self.configuration} refused the user or the password") from error
-        except redis.exceptions.NoPermissionError as error:
-            raise PermissionDenied(f"{self.configuration} refused the user: {_server_text(error)}") from error
-        except redis.exceptions.ResponseError as error:
-            raise ConfigurationError(f"{self.configuration} refused the connection: {_server_text(error)}") from error
-        except redis.exceptions.TimeoutError as error:
-            seconds = self.configuration.socket_connect_timeout
-            raise Timeout(f"no answer from {self.configuration} within {seconds:g} s ({error})") from error
-        except redis.exceptions.ConnectionError as error:
-            if "No connection available" in str(error):
-                raise Timeout(
-                    f"all {self.configuration.max_connections} connections to {self.configuration} were in use for "
-                    f"{self.configuration.socket_timeout:g} s; raise max_connections, or hold them for less time"
-                ) from error
-            raise ConnectionFailed(
-                f"cannot reach {self.configuration}: {error} Is a server running there, and is the DSN right?"
-            ) from error
-
     def _reply(self, connection: TCPConnection, command: Command[object]) -> Reply:
         if not command.op.blocks:
             return connection.read_response()
         held = command.timeout
         return connection.read_response(timeout=None if held is None else held + self.configuration.socket_timeout)
 
-    def _ask(self, connection: TCPConnection, question: str, command: Command[object]) -> Reply:
-        """A question about the first key, to explain an error; None if it cannot be answered."""
+    def _type(self, connection: TCPConnection, command: Command[object]) -> Reply:
+        """What the first key holds; None if that cannot be had."""
         try:
-            connection.send_command(question, command.keys[0])
+            connection.send_command("TYPE", command.keys[0])
             return connection.read_response()
         except redis.exceptions.RedisError:
             return None
-
-    def _broken(self, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
-        if sent and not command.op.repeatable:
-            return OutcomeUnknown(
-                f"the connection to {self.configuration} broke after {command.op.name} on key "
-                f"{text(command.keys[0])!r} was sent: it was carried out once or not at all",
-                command,
-            )
-        kind = Timeout if isinstance(error, redis.exceptions.TimeoutError) else ConnectionFailed
-        return kind(f"the connection to {self.configuration} broke during {command.op.name}: {error}")
 
 
 class _Client(redis.Redis):
@@ -268,27 +230,6 @@ class _Client(redis.Redis):
     def __init__(self, node: _Node, pool: BlockingConnectionPool) -> None:
         super().__init__(connection_pool=pool)
         self._node = node
-
-
-def refusal(command: Command[object], error: Exception, ask: Callable[[str], Reply]) -> RedisextError:
-    """What the server's error reply means to the caller. *ask* sends a question about the command's first key."""
-    reason = _server_text(error)
-    key = text(command.keys[0])
-    if "WRONGTYPE" in reason:
-        held = ask("TYPE")
-        held_type = held.decode() if isinstance(held, bytes) else str(held)
-        return WrongType(
-            f"key {key!r} holds a {held_type}, and {command.op.name} works on a {command.op.type}: "
-            "another structure uses the same key"
-        )
-    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):
-        return PermissionDenied(f"the user may not run {command.op.name} on key {key!r}: {reason}")
-    return CommandRefused(f"the server refused {command.op.name} on key {key!r}: {reason}")
-
-
-def _server_text(error: Exception) -> str:
-    # An "unknown command" error goes on to repeat the arguments.
-    return str(error).partition(", with args beginning with:")[0]
 
 
 def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
