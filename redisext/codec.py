@@ -27,12 +27,11 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Final, Never, Protocol, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Final, Never, NewType, Protocol, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
-from typing_extensions import TypeAliasType
 
 from redisext import schema
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
@@ -142,19 +141,19 @@ _CONFIG: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", se
 
 
 def _adapter(element_type: object, name: str) -> TypeAdapter[object]:
-    # A dataclass or a TypedDict takes a configuration from what holds it, but not from the adapter: hence the alias.
-    held = TypeAliasType("Element", element_type)
     try:
-        # What is no type, pydantic refuses.
-        return TypeAdapter(cast("type[object]", held), config=_CONFIG)
+        # A dataclass or a TypedDict takes a configuration from what holds it, and from the adapter only under another
+        # name. What is no type, pydantic refuses.
+        alias = cast("type[object]", NewType("Element", element_type))  # pyright: ignore[reportGeneralTypeIssues]
+        return TypeAdapter(alias, config=_CONFIG)
     except PydanticUndefinedAnnotation as error:
         raise Unresolved(error.name) from error
     except PydanticUserError as error:
         if error.code == "class-not-fully-defined":
             raise Unresolved(name) from error
         raise ConfigurationError(
-            f"{name} cannot be stored: pydantic knows no way to write it as JSON. Use a pydantic model, a dataclass, "
-            "a TypedDict or a built-in type, or give the class a SERIALIZER"
+            f"{name} cannot be stored: pydantic knows no way to write it as JSON. Use a pydantic model, a dataclass, a "
+            "built-in type or a TypedDict (before Python 3.12 from typing_extensions), or give the class a SERIALIZER"
         ) from error
 
 
@@ -362,45 +361,51 @@ def _change(value: object, back: object) -> str | None:
         if type(value) is int and type(back) is float and value == back:
             return None
         return f"{type_name(type(value))} would come back as {type_name(type(back))}; convert it, or change the type"
-    if isinstance(value, (datetime, time)) and value.tzinfo is not None and value.tzinfo.utcoffset(None) is None:
-        return f"of the time zone {value.tzinfo} only the offset would come back; store .astimezone(timezone.utc)"
-    pairs = None if type(value) in _WITHOUT_PARTS else _pairs(value, back)
-    if pairs is None:
-        # NaN does not equal itself.
-        return None if value == back or (value != value and back != back) else _LOST
-    for one, other in pairs:
-        change = _change(one, other)
-        if change is not None:
-            return change
-    return None
+    parts = None if type(value) in _WITHOUT_PARTS else _parts(value, back)
+    if parts is None:
+        if isinstance(value, (datetime, time)) and value.tzinfo is not None and value.tzinfo.utcoffset(None) is None:
+            return f"of the time zone {value.tzinfo} only the offset would come back; store .astimezone(timezone.utc)"
+        if isinstance(value, (float, complex, Decimal)) and str(value) == str(back):
+            return None  # NaN, too, which equals nothing
+        return None if value == back else _LOST
+    here, there = parts
+    types = [*map(type, here)]
+    if _WITHOUT_PARTS.issuperset(types) and here == there and types == [*map(type, there)]:
+        return None  # what most values are, told fast
+    changes = (_change(one, other) for one, other in zip(here, there, strict=True))
+    return next((change for change in changes if change is not None), None)
 
 
 _WITHOUT_PARTS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
 
-def _pairs(value: object, back: object) -> list[tuple[object, object]] | None:
-    """The parts of two values of one type, side by side; None if they have none, or not the same."""
-    if isinstance(value, BaseModel):
-        return _attributes(
-            value, back, (*type(value).__pydantic_fields__, "__pydantic_extra__", "__pydantic_private__")
-        )
-    if is_dataclass(value):
-        return _attributes(value, back, [field.name for field in fields(value) if field.init or field.compare])
+def _parts(value: object, back: object) -> tuple[list[object], list[object]] | None:
+    """The parts of two values of one type, in one order; None if they have none, or not the same."""
     if is_sequence(value) and is_sequence(back):
-        if len(value) != len(back) or getattr(value, "maxlen", None) != getattr(back, "maxlen", None):
+        if len(value) != len(back):
             return None
-        return list(zip(value, back, strict=True))
+        return [*value, *_attributes(value, ("maxlen",))], [*back, *_attributes(back, ("maxlen",))]
+    if isinstance(value, BaseModel):
+        names = (*type(value).__pydantic_fields__, "__pydantic_extra__", "__pydantic_private__")
+        return _attributes(value, names), _attributes(back, names)
+    if is_dataclass(value):
+        names = tuple(field.name for field in fields(value) if field.init or field.compare)
+        return _attributes(value, names), _attributes(back, names)
     if is_set(value) and is_set(back) and value == back:
         same = {one: one for one in back}
-        return [(one, same[one]) for one in value]
+        return [*value], [same[one] for one in value]
     if is_mapping(value) and is_mapping(back) and value.keys() == back.keys():
-        same = {key: key for key in back}
-        return [pair for key, item in value.items() for pair in ((key, same[key]), (item, back[key]))]
+        keys = [*back]
+        if keys != [*value]:
+            same = {key: key for key in back}
+            keys = [same[key] for key in value]
+        here = [*value, *value.values(), *_attributes(value, ("default_factory",))]
+        return here, [*keys, *(back[key] for key in keys), *_attributes(back, ("default_factory",))]
     return None
 
 
-def _attributes(value: object, back: object, names: Iterable[str]) -> list[tuple[object, object]]:
-    return [(getattr(value, name, None), getattr(back, name, None)) for name in names]
+def _attributes(value: object, names: Iterable[str]) -> list[object]:
+    return [getattr(value, name, None) for name in names]
 
 
 class _CanonicalJson(_Json):
@@ -450,7 +455,7 @@ def _canonical(value: object) -> object:
             raise EncodeError("in UTC it lies outside of the years 1 to 9999") from error
     elif isinstance(value, time) and value.tzinfo is not None:
         raise EncodeError("it holds a time of day with an offset, which can equal one with another offset")
-    return to_jsonable_python(value, bytes_mode="base64")
+    return to_jsonable_python(value, bytes_mode="base64", fallback=str)
 
 
 def _object_key(key: object) -> str:
@@ -507,4 +512,5 @@ def _as_bytes(written: object) -> bytes:
         return written.encode()
     if isinstance(written, bool) or not isinstance(written, (int, float)):
         raise TypeError(f"a serializer gives bytes, str, int or float, not {type(written).__name__}")
-    return repr(written).encode()
+    # An IntEnum or a number of numpy's would show its own name.
+    return repr(int(written) if isinstance(written, int) else float(written)).encode()

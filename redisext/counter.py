@@ -10,7 +10,7 @@ from redisext.command import Command, Op
 from redisext.element import Position
 from redisext.key import ElementCommands
 from redisext.model import Model
-from redisext.number import increment
+from redisext.number import checked, increment
 from redisext.reply import done
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class CounterCommands(ElementCommands[N]):
 
     def decr(self, by: N | int = 1) -> Command[N]:
         """INCRBY or INCRBYFLOAT, O(1)."""
-        return self.incr(-by)
+        return increment(_INCRBY, _INCRBYFLOAT, self._codec, self.key, (), by, sign=-1)
 
     def set(self, value: N) -> Command[None]:
         """SET, O(1)."""
-        return Command(_SET, (self.key,), (self._encode(value),), done)
+        return Command(_SET, (self.key,), (self._encode(checked(value)),), done)
 
     def reset(self) -> Command[N | None]:
         """GETDEL, O(1)."""
@@ -109,7 +109,11 @@ class Counter(Model[CounterCommands[N]]):
         return self._run(self.commands.decr(by))
 
     def set(self, value: N) -> None:
-        """Make the number *value*; takes an expiry away. SET, O(1)."""
+        """Make the number *value*; takes an expiry away. SET, O(1).
+
+        Raises :exc:`~redisext.errors.EncodeError` if *value* is not of the element type, and
+        :exc:`~redisext.errors.ArgumentError` if the server could not count on from it; then the old number stays.
+        """
         self._run(self.commands.set(value))
 
     def reset(self) -> N | None:

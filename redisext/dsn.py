@@ -71,8 +71,11 @@ class Configuration:
 
     def with_options(self, options: Mapping[str, object]) -> Configuration:
         """The same with *options* set, each checked. A None leaves an option as it is."""
-        given = {name: _option(name, value, self) for name, value in options.items() if value is not None}
-        return replace(self, **given)  # type: ignore[arg-type]  # each value was converted to its field's type
+        given = {name: _option(name, value) for name, value in options.items() if value is not None}
+        replicas = given.pop("replicas", None)
+        changed = replace(self, **given)  # type: ignore[arg-type]  # each value was converted to its field's type
+        # Last: a replica named by host:port takes all else from here.
+        return changed if replicas is None else replace(changed, replicas=_replicas(replicas, changed))
 
 
 def parse(dsn: str) -> Configuration:
@@ -81,14 +84,19 @@ def parse(dsn: str) -> Configuration:
     >>> parse("redis://localhost/2").db
     2
     """
-    try:
-        parts = urlsplit(dsn)
-        host = parts.hostname
-    except ValueError:
-        raise ConfigurationError("the DSN's host is malformed: an IPv6 address stands in [brackets]") from None
+    parts = _split(dsn)
+    if parts is None:
+        raise ConfigurationError(
+            "the DSN's host is malformed: an IPv6 address stands in [brackets], and in a user or password "
+            "'[' is written %5B and ']' %5D"
+        )
+    host = parts.hostname
     transport = _TRANSPORTS.get(parts.scheme)
     if transport is None:
         raise ConfigurationError(_unknown_scheme(parts.scheme))
+    if any(map(dsn.strip().__contains__, "\t\r\n")):
+        # urlsplit drops them, and with them a part of a password.
+        raise ConfigurationError("the DSN holds a tab or a line break: in a user or password they are percent-encoded")
     if parts.fragment or dsn.endswith("#"):
         raise ConfigurationError("the DSN holds a '#': in a user or password it is written %23")
     if "@" in parts.path or "@" in parts.query:
@@ -97,22 +105,22 @@ def parse(dsn: str) -> Configuration:
         )
     where = Configuration(
         transport=transport,
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
+        username=_decoded(parts.username) if parts.username else None,
+        password=_decoded(parts.password) if parts.password else None,
     )
     options = _query(parts)
     if transport == "memory":
         if parts.path not in ("", "/") or where.username or where.password or ":" in parts.netloc:
             raise ConfigurationError("an embedded store is named memory://name, with no user, port or path")
-        where = replace(where, name=unquote(parts.netloc))
+        where = replace(where, name=_decoded(parts.netloc))
     elif transport == "unix":
-        if host or not parts.path:
+        if host or not parts.path or ":" in parts.netloc.rpartition("@")[2]:
             raise ConfigurationError("a Unix socket is named by its absolute path: unix:///run/redis.sock")
-        where = replace(where, path=unquote(parts.path), db=_db(options.pop("db", "0")))
+        where = replace(where, path=_decoded(parts.path), db=_db(options.pop("db", "0")))
     else:
         if not host:
             raise ConfigurationError(f"the DSN names no host: {parts.scheme}://host:port/db")
-        where = replace(where, host=unquote(host), port=_port(parts), db=_db(parts.path.lstrip("/") or "0"))
+        where = replace(where, host=_decoded(host), port=_port(parts), db=_db(parts.path.lstrip("/") or "0"))
     return where.with_options(options)
 
 
@@ -125,11 +133,11 @@ def from_mapping(settings: Mapping[str, object]) -> Configuration:
     options = {name: value for name, value in settings.items() if name in _OPTIONS}
     username, password = settings.get("username"), settings.get("password")
     return Configuration(
-        host=str(settings.get("host", "localhost")),
+        host=_text("host", settings.get("host", "localhost")),
         port=_port_number(settings.get("port", _DEFAULT_PORT)),
         db=_db(settings.get("db", 0)),
-        username=None if username is None else str(username),
-        password=None if password is None else str(password),
+        username=None if username is None else _text("username", username),
+        password=None if password is None else _text("password", password),
     ).with_options(options)
 
 
@@ -153,11 +161,37 @@ def _unknown_scheme(scheme: str) -> str:
     return f"unknown DSN scheme {scheme!r}; known are {', '.join(_TRANSPORTS)}"
 
 
-def _query(parts: SplitResult) -> dict[str, str]:
+# What urllib raises repeats what it was given, a password too, and an error raised meanwhile would keep it as its
+# context. So it is caught in functions that raise nothing themselves.
+
+
+def _split(dsn: str) -> SplitResult | None:
     try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        parts = urlsplit(dsn)
+        _ = parts.hostname
     except ValueError:
-        raise ConfigurationError("the DSN's options are malformed: ?option=value&option=value") from None
+        return None
+    return parts
+
+
+def _pairs(query: str) -> list[tuple[str, str]] | None:
+    try:
+        return parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        return None
+
+
+def _decoded(part: str) -> str:
+    text = unquote(part, errors="surrogateescape")
+    if any("\udc80" <= letter <= "\udcff" for letter in text):
+        raise ConfigurationError("the DSN's percent-encoding is of something else than UTF-8")
+    return text
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    pairs = _pairs(parts.query)
+    if pairs is None:
+        raise ConfigurationError("the DSN's options are malformed: ?option=value&option=value")
     options = dict(pairs)
     if len(options) != len(pairs):
         twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
@@ -198,9 +232,7 @@ def _db(value: object) -> int:
 # --- Options
 
 
-def _option(name: str, value: object, base: Configuration) -> object:
-    if name == "replicas":
-        return _replicas(value, base)
+def _option(name: str, value: object) -> object:
     convert = _OPTIONS.get(name)
     if convert is None:
         raise ConfigurationError(f"unknown option {name!r}; known are {', '.join(_OPTIONS)}")
@@ -220,13 +252,20 @@ def _replicas(value: object, base: Configuration) -> tuple[Configuration, ...]:
         elif isinstance(one, str) and "://" in one:
             found.append(parse(one))
         else:
-            address = urlsplit(f"//{one}")
-            if not address.hostname:
-                raise ConfigurationError("a replica is named by a DSN or by host:port")
-            found.append(replace(base, transport=base.transport, host=address.hostname, port=_port(address)))
+            found.append(_beside(base, one))
     if base.transport == "memory" and found:
         raise ConfigurationError("the embedded engine has no replicas")
     return tuple(found)
+
+
+def _beside(base: Configuration, address: object) -> Configuration:
+    """*base* at another host:port."""
+    if isinstance(address, str) and base.transport != "unix":
+        # Read as a whole DSN, with all that a DSN is checked for.
+        there = parse(f"redis://{address}")
+        if there == Configuration(host=there.host, port=there.port):
+            return replace(base, host=there.host, port=there.port, replicas=())
+    raise ConfigurationError("a replica is named by a DSN, or by host:port where the primary is too")
 
 
 def _text(name: str, value: object) -> str:
@@ -262,7 +301,8 @@ def _count(name: str, value: object) -> int:
 def _whole_number(name: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit():
+    # What is longer is none of the numbers that this module reads, and int() refuses some of it.
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
         return int(value)
     raise ConfigurationError(f"{name} is a whole number, not {value!r}")
 

@@ -83,7 +83,7 @@ class MapCommands(ElementCommands[T]):
     def decr(self: MapCommands[float], by: float = 1) -> Command[float]: ...
     def decr(self, by: float = 1) -> Command[Any]:
         """INCRBY or INCRBYFLOAT, O(1)."""
-        return increment(_INCRBY, _INCRBYFLOAT, self._codec, self.key, (), -by)
+        return increment(_INCRBY, _INCRBYFLOAT, self._codec, self.key, (), by, sign=-1)
 
     def update(self, fn: Callable[[T | None], T]) -> Steps[T]:
         """GET, then a script that sets the new value if the old one is still there; repeated until it was."""
@@ -358,6 +358,10 @@ class _HasKeys(Protocol[E, V_co]):
     def __getitem__(self, key: E, /) -> V_co: ...
 
 
+_MISSING: Final = object()
+"""No default, where even `NOTHING` can be one."""
+
+
 class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
     """Values by key, as a `dict` has them. Stored as a hash: HGET, HSET.
 
@@ -481,7 +485,7 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
         Raises :exc:`~redisext.errors.EncodeError` if one is not of its type; then nothing changes.
         """
         merged: dict[Any, Any] = {}
-        merged.update(other, **values)
+        merged.update(_fetched(other), **values)
         if merged:
             self._run(self.commands.update(merged.items()))
 
@@ -523,13 +527,13 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
     def pop(self, key: K, /, default: V) -> V: ...
     @overload
     def pop(self, key: K, /, default: D) -> V | D: ...
-    def pop(self, key: K, /, default: object = NOTHING) -> object:
+    def pop(self, key: K, /, default: object = _MISSING) -> object:
         """Remove *key* and give its value. A script over HGET and HDEL, O(1).
 
         Gives *default* if it is not there; raises `KeyError` if there is no *default* either.
         """
         value = self._run(self.commands.pop(key, default))
-        if value is NOTHING:
+        if value is _MISSING:
             raise KeyError(key)
         return value
 
@@ -551,16 +555,25 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
 
     def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
         """A `dict` of both, where *other* wins. HGETALL, O(n)."""
-        return {**self.all(), **other}
+        return {**self.all(), **_fetched(other)} if _is_mapping(other) else NotImplemented
 
     def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
         """A `dict` of both, where this one wins. HGETALL, O(n)."""
-        return {**other, **self.all()}
+        return {**_fetched(other), **self.all()} if _is_mapping(other) else NotImplemented
 
     def __ior__(self, other: _HasKeys[K, V] | Iterable[tuple[K, V]]) -> Self:
         """The same as `update`."""
         self.update(other)
         return self
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _fetched(other: Mapping[K, V]) -> Mapping[K, V]:
+    """All of *other* in one command, where asking it for one key after the other would take a command for each."""
+    return other.all() if isinstance(other, HashMap) else other
 
 
 class _Items(ItemsView[K, V]):

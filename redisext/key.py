@@ -102,18 +102,21 @@ class ElementCommands(KeyCommands, Generic[T]):
 
 
 class Expire:
-    """Names `EXPIRE` and the methods that go with it; every model has them anyway."""
-
-    EXPIRE: float | None = None
+    """Stands for `EXPIRE` and the methods that go with it; every model has them anyway."""
 
 
 class Key:
-    """Names `rename`; every model has it anyway."""
+    """Stands for `rename`; every model has it anyway."""
 
 
-def key_bytes(key: str | bytes | int) -> bytes:
-    """A key as it is sent."""
-    return key if isinstance(key, bytes) else str(key).encode()
+def key_bytes(key: object) -> bytes:
+    """A key as it is sent. Raises :exc:`~redisext.errors.ArgumentError` for what is none."""
+    if isinstance(key, bool) or not isinstance(key, (str, bytes, int)) or key in ("", b""):
+        raise ArgumentError(f"a key is a str or bytes, not empty, or an int; not {key!r}")
+    try:
+        return key if isinstance(key, bytes) else str(key).encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentError(f"a key is text that UTF-8 can write, not {key!r}") from error
 
 
 def milliseconds(name: str, seconds: object, *, least: float) -> int:

@@ -186,8 +186,9 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
 
     def __ior__(self, it: AbstractSet[T]) -> Self:  # type: ignore[override,misc]  # as typeshed has it for MutableSet
         """Add all of *it*, in one command. SADD, O(1) for each."""
-        if it:
-            self._run(self.commands.push_all(it))
+        command = self.commands.push_all(it)
+        if command.args:
+            self._run(command)
         return self
 
     # --- Taking
@@ -277,16 +278,16 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
     # be a command for each.
 
     def __le__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) <= _local(other)
+        return _local(self) <= _local(other) if _is_set(other) else NotImplemented
 
     def __lt__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) < _local(other)
+        return _local(self) < _local(other) if _is_set(other) else NotImplemented
 
     def __ge__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) >= _local(other)
+        return _local(self) >= _local(other) if _is_set(other) else NotImplemented
 
     def __gt__(self, other: AbstractSet[Any]) -> bool:
-        return _local(self) > _local(other)
+        return _local(self) > _local(other) if _is_set(other) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AbstractSet):
@@ -300,29 +301,33 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
         return _local(self).isdisjoint(other)
 
     def __and__(self, other: AbstractSet[Any]) -> set[T]:
-        return _local(self) & _local(other)
+        return _local(self) & _local(other) if _is_set(other) else NotImplemented
 
     def __or__(self, other: AbstractSet[E]) -> set[T | E]:
-        return _local(self) | _local(other)
+        return _local(self) | _local(other) if _is_set(other) else NotImplemented
 
     def __sub__(self, other: AbstractSet[Any]) -> set[T]:
-        return _local(self) - _local(other)
+        return _local(self) - _local(other) if _is_set(other) else NotImplemented
 
     def __xor__(self, other: AbstractSet[E]) -> set[T | E]:
-        return _local(self) ^ _local(other)
+        return _local(self) ^ _local(other) if _is_set(other) else NotImplemented
 
     def __rand__(self, other: AbstractSet[Any]) -> set[T]:
-        return self & other
+        return _local(other) & _local(self) if _is_set(other) else NotImplemented
 
     # A set of another kind on the left has its own idea of what comes out; it is not asked.
     def __ror__(self, other: AbstractSet[E]) -> set[T | E]:  # type: ignore[misc]
-        return self | other
+        return _local(other) | _local(self) if _is_set(other) else NotImplemented
 
     def __rsub__(self, other: AbstractSet[E]) -> set[E]:  # type: ignore[misc]
-        return _local(other) - _local(self)
+        return _local(other) - _local(self) if _is_set(other) else NotImplemented
 
     def __rxor__(self, other: AbstractSet[E]) -> set[T | E]:  # type: ignore[misc]
-        return self ^ other
+        return _local(other) ^ _local(self) if _is_set(other) else NotImplemented
+
+
+def _is_set(value: object) -> bool:
+    return isinstance(value, AbstractSet)
 
 
 def _local(elements: AbstractSet[E]) -> set[E]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from types import FunctionType
 from typing import Final, TypeAlias
 
-from pydantic import BaseModel, Secret
+from pydantic import BaseModel, RootModel, Secret
 
 from redisext.narrow import is_mapping, is_sequence
 
@@ -85,6 +86,8 @@ def _not_stored(node: Node) -> str | None:
         return "a callable cannot be written as JSON"
     if kind == "generator":
         return "an iterable is used up by writing it"
+    if kind == "dataclass" and getattr(node.get("cls"), "__eq__", None) is object.__eq__:
+        return f"{_class_name(node)} has no equality by value (eq=False), so it would not equal what comes back"
     if kind in ("is-instance", "is-subclass") and not isinstance(node.get("cls"), type(Enum)):
         return f"pydantic knows no way to write {_class_name(node)} as JSON"
     if _is_secret(node):
@@ -105,7 +108,10 @@ def _class_name(node: Node) -> str:
 
 
 _NO_JSON_KEY: Final = frozenset(
-    {"none", "nullable", "tuple", "list", "set", "frozenset", "dict", "model", "dataclass", "typed-dict", "call"}
+    {
+        *("none", "nullable", "tuple", "list", "set", "frozenset", "dict"),
+        *("model", "dataclass", "typed-dict", "call", "named-tuple"),
+    }
 )
 
 
@@ -114,16 +120,17 @@ def _not_a_json_key(keys: object) -> str | None:
         kind = node["type"]
         if kind in _NO_JSON_KEY:
             return f"a mapping's keys become text in JSON, and a {kind} is not read back from text"
-        if kind == "enum" and not all(isinstance(value, str) for value in _enum_values(node)):
-            return "a mapping's keys become text in JSON, and this enum's values are not all text"
+        if kind in ("enum", "literal") and not all(isinstance(value, str) for value in _listed_values(node)):
+            return f"a mapping's keys become text in JSON, and this {kind}'s values are not all text"
     return None
 
 
-def _enum_values(node: Node) -> Iterator[object]:
-    members = node.get("members")
-    if is_sequence(members):
-        for member in members:
-            yield member.value if isinstance(member, Enum) else member
+def _listed_values(node: Node) -> Iterator[object]:
+    """The values of a literal or of an enum."""
+    listed = node.get("expected" if node["type"] == "literal" else "members")
+    if is_sequence(listed):
+        for one in listed:
+            yield one.value if isinstance(one, Enum) else one
 
 
 # --- Are equal values written alike?
@@ -136,11 +143,15 @@ _CANONICAL: Final = frozenset(
         *("model", "model-fields", "model-field", "computed-field"),
         *("dataclass", "dataclass-args", "dataclass-field"),
         *("typed-dict", "typed-dict-fields", "typed-dict-field"),
+        *("named-tuple", "named-tuple-field"),
         *("call", "arguments", "definitions", "definition-ref", "default", "chain", "lax-or-strict", "json-or-python"),
         *("function-after", "function-before", "function-wrap", "function-plain"),
     }
 )
 """The schemas whose values :func:`redisext.codec._canonical` writes alike when they are equal."""
+
+
+_WRITTEN_AS_OBJECTS: Final = frozenset({"model", "dataclass"})
 
 
 def _not_canonical(node: Node) -> str | None:
@@ -149,12 +160,16 @@ def _not_canonical(node: Node) -> str | None:
         return "it holds Any, under which 1, 1.0 and True are equal and written differently"
     if kind not in _CANONICAL:
         return f"it holds a {kind}, of which equal values may be written differently"
-    if node.get("extra_behavior") == "allow" or node.get("extras_schema") is not None:
+    config = node.get("config")
+    extra = config.get("extra_fields_behavior") if is_mapping(config) else node.get("extra_behavior")
+    if extra == "allow" or node.get("extras_schema") is not None:
         return "it takes extra fields, of any type"
+    if kind in ("set", "frozenset") and any(one["type"] in _WRITTEN_AS_OBJECTS for one in _walk(node["items_schema"])):
+        return "it holds a set of JSON objects, which are not written in an order of their own"
     if kind in ("union", "tagged-union", "literal"):
         return _numbers_of_several_types(node)
-    if kind in ("model", "dataclass"):
-        return _own_equality(node.get("cls"))
+    if kind in ("model", "dataclass", "named-tuple", "call"):
+        return _own_equality(node.get("cls", node.get("function")))
     return None
 
 
@@ -173,19 +188,21 @@ def _numbers_of_several_types(node: Node) -> str | None:
 
 def _number_families(node: Node) -> set[str]:
     """The types of the numbers among a literal's or an enum's values."""
-    listed = node.get("expected") if node["type"] == "literal" else list(_enum_values(node))
-    if not is_sequence(listed):
-        return set()
-    return {"an enum" if node["type"] == "enum" else type(v).__name__ for v in listed if isinstance(v, (int, float))}
+    numbers = [value for value in _listed_values(node) if isinstance(value, (int, float))]
+    return {"an enum" if node["type"] == "enum" else type(number).__name__ for number in numbers}
 
 
 def _own_equality(cls: object) -> str | None:
-    if isinstance(cls, type) and issubclass(cls, BaseModel):
-        if cls.__eq__ is not BaseModel.__eq__:
-            return f"{cls.__qualname__} has an __eq__ of its own"
-    elif isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        if cls.__eq__ is object.__eq__:
-            return f"{cls.__qualname__} has no equality by value (eq=False)"
+    equality: object = getattr(cls, "__eq__", None)
+    name = getattr(cls, "__qualname__", None)
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
         if not all(field.compare for field in dataclasses.fields(cls)):
-            return f"{cls.__qualname__} has fields that equality does not compare (compare=False)"
-    return None
+            return f"{name} has fields that equality does not compare (compare=False)"
+        # `dataclasses` makes its methods from text, so they come from no file.
+        by_fields = isinstance(equality, FunctionType) and equality.__code__.co_filename == "<string>"
+    else:
+        by_fields = equality in _BY_FIELDS
+    return None if by_fields else f"{name} has an __eq__ of its own"
+
+
+_BY_FIELDS: Final[tuple[object, ...]] = tuple(vars(cls)["__eq__"] for cls in (BaseModel, RootModel, tuple))

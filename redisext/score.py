@@ -13,17 +13,17 @@ __all__ = ["Bound", "bound", "score"]
 Bound: TypeAlias = float | str
 """A number, or Redis's text for one: ``"-inf"``, ``"+inf"``, and with a leading ``(`` for "but not this one"."""
 
-_BOUND: Final = re.compile(r"\(?[-+]?(inf|\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)")
+_BOUND: Final = re.compile(r"\(?[-+]?(inf|\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)", re.ASCII)
 
 
 def score(name: str, value: object) -> str:
     """A score as it is sent. Raises :exc:`~redisext.errors.ArgumentError` for NaN, and for an int that is not exact."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ArgumentError(f"{name} is a number, not {type(value).__name__}")
-    if math.isnan(value):
-        raise ArgumentError(f"{name} is NaN, which has no place in an order")
     if isinstance(value, int) and not -(2**53) <= value <= 2**53:
         raise ArgumentError(f"{name} is an integer beyond 2**53, which a score cannot hold exactly")
+    if math.isnan(value):
+        raise ArgumentError(f"{name} is NaN, which has no place in an order")
     return repr(value)
 
 

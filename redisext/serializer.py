@@ -97,7 +97,7 @@ class Pickle:
     """
 
     # What 2.0.2 stored for values that are false; none of these bytes is a pickle.
-    _STORED_BY_2_0_2: Final = {b"": "", b"0": 0, b"0.0": 0.0}
+    _STORED_BY_2_0_2: Final = {b"": "", b"0": 0, b"0.0": 0.0, b"-0.0": -0.0}
 
     @staticmethod
     def encode(item: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from redisext.errors import ArgumentError
 
@@ -11,11 +12,15 @@ __all__ = ["block_for", "checked_timeout"]
 
 def checked_timeout(timeout: object) -> float | None:
     """*timeout* in seconds; None for ever. Raises :exc:`~redisext.errors.ArgumentError` for what is no time."""
-    if timeout is None or timeout == math.inf:
+    if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise ArgumentError(f"timeout is a number of seconds from 0 up, or None to wait for ever; not {timeout!r}")
-    return timeout
+    return timeout if timeout < _FOR_EVER else None
+
+
+_FOR_EVER: Final = 1e9
+"""Thirty years. Neither a server nor a socket takes every longer time, so that is taken for "for ever"."""
 
 
 def block_for(timeout: float | None) -> float:

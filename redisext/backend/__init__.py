@@ -87,7 +87,8 @@ def shared(source: str | type[Connection] | None, *, reuse: bool = True) -> Back
         configuration = dsn.parse(source)
     else:
         configuration = source.configuration()
-    configuration = replace(configuration, reuse=reuse)
+    replicas = tuple(replace(one, reuse=reuse) for one in configuration.replicas)
+    configuration = replace(configuration, replicas=replicas, reuse=reuse)
     with _shared_lock:
         backend = _shared.get(configuration)
         if backend is None or backend.closed:
@@ -99,6 +100,10 @@ _shared: Final[weakref.WeakValueDictionary[dsn.Configuration, RedisBackend | Mem
     weakref.WeakValueDictionary()
 )
 _shared_lock: Final = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread that it has not
+    os.register_at_fork(
+        before=_shared_lock.acquire, after_in_parent=_shared_lock.release, after_in_child=_shared_lock.release
+    )
 
 
 def _make(configuration: dsn.Configuration) -> RedisBackend | MemoryBackend:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+from typing import Final
+
 import redis
 
 from redisext.command import Command, Reply, text
 from redisext.dsn import Configuration
 from redisext.errors import (
+    BackendClosed,
     CommandRefused,
     ConfigurationError,
     ConnectionFailed,
@@ -17,7 +21,7 @@ from redisext.errors import (
     WrongType,
 )
 
-__all__ = ["broken", "is_wrong_type", "refused", "unreachable"]
+__all__ = ["broken", "closed", "is_wrong_type", "refused", "unreachable"]
 
 
 def unreachable(where: Configuration, error: Exception) -> RedisextError:
@@ -29,17 +33,30 @@ def unreachable(where: Configuration, error: Exception) -> RedisextError:
     if isinstance(error, redis.exceptions.ResponseError):
         return ConfigurationError(f"{where} refused the connection: {_server_text(error)}")
     if isinstance(error, redis.exceptions.TimeoutError):
-        return Timeout(f"no answer from {where} within {where.socket_connect_timeout:g} s ({error})")
+        connecting = "connecting" in str(error)
+        option = "socket_connect_timeout" if connecting else "socket_timeout"
+        seconds = where.socket_connect_timeout if connecting else where.socket_timeout
+        return Timeout(f"no answer from {where} within the {seconds:g} s of {option}: {error}")
     if "No connection available" in str(error):
         return Timeout(
             f"all {where.max_connections} connections to {where} were in use for {where.socket_timeout:g} s; "
             "raise max_connections, or hold them for less time"
         )
-    return ConnectionFailed(f"cannot reach {where}: {error} Is a server running there, and is the DSN right?")
+    if isinstance(error.__context__, ssl.SSLCertVerificationError):
+        reason = error.__context__.verify_message.rstrip(".")
+        return ConnectionFailed(
+            f"the certificate of {where} was refused: {reason}; ssl_ca_certs names a file of the authorities to trust"
+        )
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return ConnectionFailed(f"{where} is not ready yet: {error}")
+    reason = str(error).rstrip(".")
+    return ConnectionFailed(f"cannot reach {where}: {reason}; is a server running there, and is the DSN right?")
 
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
     """The connection broke, or the reply did not come in time."""
+    if isinstance(error, _ANSWERS):
+        return unreachable(where, error)
     if sent and not command.op.repeatable:
         return OutcomeUnknown(
             f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent: "
@@ -48,6 +65,19 @@ def broken(where: Configuration, command: Command[object], error: Exception, *, 
         )
     kind = Timeout if isinstance(error, redis.exceptions.TimeoutError) else ConnectionFailed
     return kind(f"the connection to {where} broke during {command.op.name}: {error}")
+
+
+_ANSWERS: Final = (
+    redis.exceptions.AuthenticationError,
+    redis.exceptions.AuthorizationError,
+    redis.exceptions.BusyLoadingError,
+)
+"""What redis-py takes for a broken connection, but is the server's own answer: it did not carry the command out."""
+
+
+def closed(where: Configuration) -> BackendClosed:
+    """A command came after the end."""
+    return BackendClosed(f"the backend {where} was closed; connect again")
 
 
 def is_wrong_type(error: Exception) -> bool:
@@ -61,8 +91,9 @@ def refused(command: Command[object], error: Exception, held: Reply = None) -> R
     key = text(command.keys[0])
     if is_wrong_type(error):
         holds = held.decode() if isinstance(held, bytes) else "value of another type"
+        wanted = command.op.type or "value of another type"
         return WrongType(
-            f"key {key!r} holds a {holds}, and {command.op.name} works on a {command.op.type}: "
+            f"key {key!r} holds a {holds}, and {command.op.name} works on a {wanted}: "
             "another structure uses the same key"
         )
     if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):

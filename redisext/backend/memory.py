@@ -7,6 +7,7 @@ reverse). All commands of a store run one at a time, under its lock.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ import redis
 from redisext.backend import failures
 from redisext.command import Argument, Command, Op, Reply
 from redisext.dsn import Configuration
-from redisext.errors import BackendClosed, ConfigurationError
+from redisext.errors import BackendClosed, ConfigurationError, WrongType
 
 if TYPE_CHECKING:
     from typing import Self
@@ -115,6 +116,19 @@ class _Store:
                 self._serve()
             return reply
 
+    def hold(self) -> None:
+        """Before a fork: see to it that no command is under way."""
+        self._lock.acquire()
+
+    def let_go(self) -> None:
+        """After it, in the parent."""
+        self._lock.release()
+
+    def begin_again(self) -> None:
+        """After it, in the child, to which the threads that wait did not come along."""
+        self._waiters.clear()
+        self._lock.release()
+
     def _do(self, command: Command[object]) -> Reply:
         try:
             try:
@@ -126,23 +140,34 @@ class _Store:
             raise failures.refused(command, error, held) from error
 
     def _send(self, *words: Argument) -> Reply:
-        self._connection.send_command(*words)
-        return self._connection.read_response()
+        try:
+            self._connection.send_command(*words)
+            return self._connection.read_response()
+        except redis.exceptions.ResponseError:
+            raise
+        except BaseException:
+            # Something cut in (an interrupt, say). Whoever comes next begins afresh, and gets no reply but his own.
+            self._connection.disconnect()
+            raise
 
     def _wait(self, command: Command[object]) -> Reply:
         timeout = command.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         waiter = _Waiter(command)
         with self._lock:
-            self._waiters.append(waiter)
             self._serve()
+            reply = waiter.attempt(self._do)
+            if reply is not None:
+                return reply
+            self._waiters.append(waiter)
         try:
             while not waiter.served.wait(_until(deadline)):
                 if deadline is not None and time.monotonic() >= deadline:
                     break
                 with self._lock:
-                    # Data may have come by a client that does not go through this store.
-                    self._serve()
+                    # Data may have come by a client that does not go through this store. One looks for all.
+                    if self._waiters[:1] == [waiter]:
+                        self._serve()
         finally:
             with self._lock:
                 if waiter in self._waiters:
@@ -156,6 +181,8 @@ class _Store:
         for waiter in list(self._waiters):
             try:
                 waiter.reply = waiter.attempt(self._do)
+            except WrongType:
+                continue  # it waits on, as on a server: only who comes to such a key is told
             except Exception as error:  # noqa: BLE001  # it belongs to the waiter, who raises it
                 waiter.error = error
             if waiter.reply is not None or waiter.error is not None:
@@ -205,3 +232,25 @@ def _store(name: str) -> _Store:
         if store is None:
             store = _stores[name] = _Store()
         return store
+
+
+def _before_fork() -> None:
+    _stores_lock.acquire()
+    for store in _stores.values():
+        store.hold()
+
+
+def _after_fork_in_parent() -> None:
+    for store in _stores.values():
+        store.let_go()
+    _stores_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for store in _stores.values():
+        store.begin_again()
+    _stores_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

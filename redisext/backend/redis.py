@@ -9,6 +9,8 @@ it is known whether a command had been sent when a connection broke. redis-py's 
 from __future__ import annotations
 
 import itertools
+import socket
+import ssl
 import weakref
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,7 +24,7 @@ from redis.connection import Connection as TCPConnection
 from redisext import dsn
 from redisext.backend import failures
 from redisext.command import Command, Op, Reply
-from redisext.errors import BackendClosed, ConfigurationError
+from redisext.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,7 +67,7 @@ class RedisBackend:
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
         if self.closed:
-            raise BackendClosed(f"the backend {self.configuration} was closed; connect again")
+            raise failures.closed(self.configuration)
         return command.read(self._node(command.op).call(command))
 
     @property
@@ -171,12 +173,14 @@ class _Node:
         self._pool = _pool(configuration)
         # The pool does not know this node, so dropping the last reference to the node closes its connections.
         self._close = weakref.finalize(self, self._pool.disconnect)
+        self._closed = False
 
     @cached_property
     def client(self) -> redis.Redis:
         return _Client(self, self._pool)
 
     def close(self) -> None:
+        self._closed = True
         self._pool.disconnect()
 
     def call(self, command: Command[R]) -> Reply:
@@ -184,8 +188,12 @@ class _Node:
         try:
             # It is open, no reply of anybody else's is due on it, and nothing was sent yet.
             connection = self._pool.get_connection()
-        except redis.exceptions.RedisError as error:
-            raise failures.unreachable(self.configuration, error) from error
+        except Exception as error:
+            if self._closed:
+                raise failures.closed(self.configuration) from error
+            if isinstance(error, redis.exceptions.RedisError):
+                raise failures.unreachable(self.configuration, error) from error
+            raise
         sent = settled = False
         try:
             try:
@@ -193,27 +201,35 @@ class _Node:
                 sent = True
                 reply = self._reply(connection, command)
             except redis.exceptions.NoScriptError:
+                sent = False
                 connection.send_command(*command.words_in_full)
+                sent = True
                 reply = self._reply(connection, command)
             settled = True
         except redis.exceptions.ResponseError as error:
             held = self._type(connection, command) if failures.is_wrong_type(error) else None
             settled = True
             raise failures.refused(command, error, held) from error
-        except redis.exceptions.RedisError as error:
-            raise failures.broken(self.configuration, command, error, sent=sent) from error
+        except Exception as error:
+            if self._closed and not sent:
+                raise failures.closed(self.configuration) from error
+            # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
+            if self._closed or isinstance(error, redis.exceptions.RedisError):
+                raise failures.broken(self.configuration, command, error, sent=sent) from error
+            raise
         finally:
             # Whatever cut in (an interrupt, say): a connection on which a reply is still due is nobody else's.
-            if not (settled and self.configuration.reuse):
+            if not (settled and self.configuration.reuse) or self._closed:
                 connection.disconnect()
             self._pool.release(connection)
         return reply
 
     def _reply(self, connection: TCPConnection, command: Command[object]) -> Reply:
-        if not command.op.blocks:
-            return connection.read_response()
-        held = command.timeout
-        return connection.read_response(timeout=None if held is None else held + self.configuration.socket_timeout)
+        if command.op.blocks:
+            held = command.timeout
+            if not connection.can_read(None if held is None else held + self.configuration.socket_timeout):
+                raise redis.exceptions.TimeoutError("no reply came in time")
+        return connection.read_response()
 
     def _type(self, connection: TCPConnection, command: Command[object]) -> Reply:
         """What the first key holds; None if that cannot be had."""
@@ -230,6 +246,14 @@ class _Client(redis.Redis):
     def __init__(self, node: _Node, pool: BlockingConnectionPool) -> None:
         super().__init__(connection_pool=pool)
         self._node = node
+
+
+class _TLSConnection(SSLConnection):
+    """Trusts the authorities in the file that is named, and no others; redis-py would add them to the system's."""
+
+    def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
+        context = ssl.create_default_context(cafile=self.ca_certs)
+        return context.wrap_socket(sock, server_hostname=self.host)
 
 
 def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
@@ -249,6 +273,6 @@ def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
     else:
         settings |= {"host": where.host, "port": where.port, "socket_keepalive": True}
     if where.transport == "tls":
-        kind = SSLConnection
+        kind = _TLSConnection
         settings["ssl_ca_certs"] = where.ssl_ca_certs
     return BlockingConnectionPool(where.max_connections, where.socket_timeout, kind, **settings)

@@ -1,0 +1,1299 @@
+"""What the element type makes of a value: it comes back as it was, or it is refused before anything is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+import subprocess
+import sys
+import typing
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum, IntFlag, StrEnum
+from functools import cached_property
+from ipaddress import IPv4Address
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Union, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pydantic
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    RootModel,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    computed_field,
+    field_serializer,
+)
+from typing_extensions import TypedDict
+
+from redisext.codec import codec_for, serializer_codec, type_name
+from redisext.command import Command, Op
+from redisext.errors import ConfigurationError, DecodeError, EncodeError
+from redisext.queue import Queue
+from redisext.reply import bulk
+
+
+def label(one: object) -> str:
+    """A parameter, in the name of a test."""
+    if isinstance(one, type) or type(one).__module__ in ("types", "typing"):
+        return type_name(one)
+    return f"{type(one).__name__} {one!r}".partition(" at 0x")[0]
+
+
+# --- The element types
+
+
+class Colour(Enum):
+    RED = "red"
+    LEVEL = 7
+
+
+class Level(IntEnum):
+    NONE = 0
+    HIGH = 1
+
+
+class Tone(StrEnum):
+    DARK = "dark"
+    EMPTY = ""
+
+
+class Rights(IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Pair(NamedTuple):
+    name: str
+    size: float = 0.0
+
+
+class Movie(TypedDict):
+    title: str
+    year: NotRequired[int]
+    poster: NotRequired[bytes]
+
+
+@dataclass
+class Point:
+    x: float
+    y: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    data: bytes
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass
+class Tree:
+    """Refers to itself, and to a class that is defined further down."""
+
+    value: int
+    children: list[Tree] = field(default_factory=list["Tree"])
+    leaf: Leaf | None = None
+
+
+@dataclass
+class Leaf:
+    colour: Colour
+
+
+@dataclass
+class Point3(Point):
+    z: float = 0.0
+
+
+class Place(BaseModel):
+    city: str
+    floor: int = 0
+    at: datetime | None = None
+
+
+class Flat(Place):
+    door: str = ""
+
+
+class Event(BaseModel):
+    name: str
+    place: Place | None = None
+    parts: list[Event] = []
+    colours: dict[str, Colour] = {}
+
+
+class Everything(BaseModel):
+    """Configured so that bytes and non-finite numbers come back."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+
+    data: bytes = b""
+    number: float = 0.0
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+UserId = NewType("UserId", int)
+Port = Annotated[int, Field(ge=1, le=65535)]
+Short = Annotated[str, Field(max_length=3)]
+
+
+# --- Types and their values, generated
+
+
+class Element(NamedTuple):
+    """An element type, some of its values, and which kind of JSON they are written as."""
+
+    type: Any
+    values: st.SearchStrategy[object]
+    json: str
+
+    def __repr__(self) -> str:
+        return type_name(self.type)
+
+
+ZONES = st.none() | st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+TEXT = st.text() | st.text(st.characters(categories=["Cs", "Ll"]))
+"""With lone surrogates among it, which UTF-8 cannot write."""
+
+FLOATS = st.floats() | st.sampled_from([0.0, -0.0, 1e16, 5e-324, math.inf, -math.inf, math.nan])
+INTS = st.integers() | st.integers(-(10**100), 10**100)
+
+PLACES = st.builds(Place, city=st.text(), floor=INTS, at=st.none() | st.datetimes(timezones=ZONES))
+EVENTS = st.recursive(
+    st.builds(Event, name=st.text(), place=st.none() | PLACES),
+    lambda events: st.builds(
+        Event,
+        name=st.text(),
+        parts=st.lists(events, max_size=2),
+        colours=st.dictionaries(st.text(), st.sampled_from(Colour), max_size=2),
+    ),
+    max_leaves=3,
+)
+TREES = st.recursive(
+    st.builds(Tree, INTS, st.just([]), st.none() | st.builds(Leaf, st.sampled_from(Colour))),
+    lambda trees: st.builds(Tree, INTS, st.lists(trees, max_size=2), st.none()),
+    max_leaves=3,
+)
+MOVIES = st.fixed_dictionaries({"title": st.text()}, optional={"year": INTS, "poster": st.binary()})
+
+SCALARS = [
+    Element(int, INTS, "number"),
+    Element(float, FLOATS, "number"),
+    Element(str, TEXT, "string"),
+    Element(bytes, st.binary(), "string"),
+    Element(bool, st.booleans(), "boolean"),
+    Element(None, st.none(), "null"),
+    Element(UserId, INTS, "number"),
+    Element(Port, st.integers(1, 65535), "number"),
+    Element(Short, st.text(max_size=3), "string"),
+    Element(Decimal, st.decimals(allow_nan=False, allow_infinity=False), "string"),
+    Element(datetime, st.datetimes(timezones=ZONES), "string"),
+    Element(date, st.dates(), "string"),
+    Element(time, st.times(timezones=ZONES), "string"),
+    Element(timedelta, st.timedeltas(), "string"),
+    Element(UUID, st.uuids(), "string"),
+    Element(Path, st.text(st.characters(exclude_categories=["Cs"])).map(Path), "string"),
+    Element(IPv4Address, st.ip_addresses(v=4), "string"),
+    Element(Colour, st.sampled_from(Colour), "enum"),
+    Element(Level, st.sampled_from(Level), "number"),
+    Element(Tone, st.sampled_from(Tone), "string"),
+    Element(Rights, st.sampled_from([*Rights, Rights.READ | Rights.WRITE]), "number"),
+    Element(Literal["on", "off", 1], st.sampled_from(["on", "off", 1]), "enum"),
+]
+OBJECTS = [
+    Element(Pair, st.builds(Pair, st.text(), FLOATS), "array"),
+    Element(Movie, MOVIES, "object"),
+    Element(Point, st.builds(Point, FLOATS, FLOATS), "object"),
+    Element(Blob, st.builds(Blob, st.binary(), st.frozensets(TEXT, max_size=3)), "object"),
+    Element(Tree, TREES, "object"),
+    Element(Place, PLACES, "object"),
+    Element(Event, EVENTS, "object"),
+    Element(Everything, st.builds(Everything, data=st.binary(), number=FLOATS), "object"),
+    Element(Numbers, st.lists(INTS, max_size=3).map(Numbers), "array"),
+]
+KEYS = [one for one in SCALARS if one.json in ("number", "string", "boolean") and one.type not in (Level, Rights)]
+"""What JSON can write as an object's key, and read back."""
+
+HASHABLE = [*SCALARS, Element(Pair, st.builds(Pair, st.text(), FLOATS), "array")]
+
+
+def small(values: st.SearchStrategy[object]) -> st.SearchStrategy[list[object]]:
+    return st.lists(values, max_size=3)
+
+
+def of(generic: Any, *types: object) -> object:
+    """``generic[types]``, which checkers read as a type only where it is written out."""
+    return generic[types]
+
+
+def optional(one: Element) -> Element:
+    return Element(of(Union, one.type, None), st.none() | one.values, "null")
+
+
+def either(one: Element, other: Element) -> Element:
+    return Element(one.type | other.type, one.values | other.values, "several")
+
+
+def list_of(one: Element) -> Element:
+    return Element(of(list, one.type), small(one.values), "array")
+
+
+def tuple_of(one: Element) -> Element:
+    return Element(of(tuple, one.type, ...), small(one.values).map(tuple), "array")
+
+
+def pair_of(one: Element, other: Element) -> Element:
+    return Element(of(tuple, one.type, other.type), st.tuples(one.values, other.values), "array")
+
+
+def set_of(one: Element) -> Element:
+    return Element(of(set, one.type), small(one.values).map(set), "array")
+
+
+def frozenset_of(one: Element) -> Element:
+    return Element(of(frozenset, one.type), small(one.values).map(frozenset), "array")
+
+
+def dict_of(key: Element, one: Element) -> Element:
+    return Element(of(dict, key.type, one.type), st.dictionaries(key.values, one.values, max_size=3), "object")
+
+
+def record_of(one: Element, other: Element) -> Element:
+    record = dataclasses.make_dataclass("Record", [("first", one.type), ("second", other.type)])
+    return Element(record, st.builds(record, one.values, other.values), "object")
+
+
+def model_of(one: Element, other: Element) -> Element:
+    fields: Any = {"first": (one.type, ...), "second": (other.type, ...)}
+    model = pydantic.create_model("Model", __config__=Everything.model_config, **fields)
+    return Element(model, st.builds(model.model_construct, first=one.values, second=other.values), "object")
+
+
+def collections_of(elements: st.SearchStrategy[Element]) -> st.SearchStrategy[Element]:
+    """Types that hold one of `elements`, or several, and of which equal values can be written alike."""
+    return st.one_of(
+        elements.map(optional),
+        elements.map(list_of),
+        elements.map(tuple_of),
+        st.sampled_from(HASHABLE).map(set_of),
+        st.sampled_from(HASHABLE).map(frozenset_of),
+        st.builds(pair_of, elements, elements),
+        st.builds(dict_of, st.sampled_from(KEYS), elements),
+        st.builds(record_of, elements, elements),
+        st.builds(model_of, elements, elements),
+    )
+
+
+def all_collections_of(elements: st.SearchStrategy[Element]) -> st.SearchStrategy[Element]:
+    """Those, and some that only come back."""
+    of_one_kind = elements.filter(lambda one: one.json in ("number", "string", "boolean", "array", "object"))
+    told_apart = st.tuples(of_one_kind, of_one_kind).filter(lambda two: two[0].json != two[1].json)
+    return st.one_of(collections_of(elements), told_apart.map(lambda two: either(*two)))
+
+
+ELEMENTS = st.recursive(st.sampled_from([*SCALARS, *OBJECTS]), all_collections_of, max_leaves=3)
+IDENTITIES = st.recursive(st.sampled_from([*SCALARS, *OBJECTS]), collections_of, max_leaves=3)
+
+
+def parts(value: object) -> Iterator[object]:
+    """The value, and all that is inside of it."""
+    yield value
+    inside: Iterable[object] = ()
+    if isinstance(value, BaseModel):
+        inside = [item for _, item in value]
+    elif dataclasses.is_dataclass(value):
+        inside = [getattr(value, one.name) for one in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        entries = cast("Mapping[object, object]", value)
+        inside = [*entries, *entries.values()]
+    elif isinstance(value, (list, tuple, deque, set, frozenset)):
+        inside = cast("Iterable[object]", value)
+    for one in inside:
+        yield from parts(one)
+
+
+def why_lost(value: object) -> str | None:
+    """Why JSON (or UTF-8) cannot give this value back. There is nothing else that may be refused."""
+    for one in parts(value):
+        if isinstance(one, str) and any("\ud800" <= letter <= "\udfff" for letter in one):
+            return "a lone surrogate"
+        if isinstance(one, (set, frozenset, dict)) and has_nan(list(cast("Iterable[object]", one))):
+            return "NaN, which cannot be looked up"
+    return None
+
+
+def has_nan(value: object) -> bool:
+    return any(isinstance(one, float) and math.isnan(one) for one in parts(value))
+
+
+def shape(value: object) -> object:
+    """All that a value is, with the type of each part: equal only for what cannot be told apart."""
+    kind = type(value)
+    if isinstance(value, Enum):
+        return kind, value.name
+    if isinstance(value, BaseModel):
+        return kind, [(name, shape(item)) for name, item in value]
+    if dataclasses.is_dataclass(value):
+        return kind, [shape(getattr(value, one.name)) for one in dataclasses.fields(value)]
+    if isinstance(value, dict):
+        # A TypedDict comes back in the order of its fields.
+        items = [(shape(key), shape(item)) for key, item in cast("dict[object, object]", value).items()]
+        return kind, sorted(items, key=repr)
+    if isinstance(value, (list, tuple, deque)):
+        return kind, [shape(one) for one in cast("Iterable[object]", value)]
+    if isinstance(value, (set, frozenset)):
+        return kind, sorted(repr(shape(one)) for one in cast("Iterable[object]", value))
+    if isinstance(value, (datetime, time)):
+        return kind, value.isoformat()
+    if isinstance(value, (float, Decimal)):
+        return kind, repr(value)
+    return kind, value
+
+
+FALSY: list[tuple[object, object]] = [
+    (int, 0),
+    (float, 0.0),
+    (str, ""),
+    (bytes, b""),
+    (bool, False),
+    (None, None),
+    (int | None, 0),
+    (int | None, None),
+    (list[int], []),
+    (dict[str, int], {}),
+    (tuple[()], ()),
+    (set[int], set()),
+    (Tone, Tone.EMPTY),
+    (Level, Level.NONE),
+    (timedelta, timedelta(0)),
+    (Decimal, Decimal(0)),
+    (Decimal | None, None),
+]
+
+
+class TestRoundTrip:
+    def test_a_value_of_any_type_comes_back_as_it_was(self) -> None:
+        """Refused is only what cannot come back, and that is little."""
+        outcomes: Counter[str] = Counter()
+
+        @given(st.data())
+        def comes_back(data: st.DataObject) -> None:
+            element = data.draw(ELEMENTS)
+            value = data.draw(element.values)
+            codec = codec_for(element.type)
+            try:
+                raw = codec.encode(value)
+            except EncodeError:
+                lost = why_lost(value)
+                assert lost is not None
+                event(f"refused: {lost}")
+                outcomes["refused"] += 1
+                return
+            back = codec.decode(raw)
+            assert shape(back) == shape(value)
+            assert back == value or has_nan(value)
+            event("came back")
+            outcomes["came back"] += 1
+
+        comes_back()
+        assert outcomes["came back"] > 5 * outcomes["refused"]
+
+    @pytest.mark.parametrize(("type_", "value"), FALSY, ids=label)
+    def test_a_falsy_value_is_a_value(self, type_: object, value: object) -> None:
+        codec = codec_for(type_)
+        back = codec.decode(codec.encode(value))
+        assert back == value
+        assert type(back) is type(value)
+
+    @pytest.mark.parametrize(
+        ("type_", "value", "raw"),
+        [
+            (int, -5, b"-5"),
+            (float, 0.1, b"0.1"),
+            (float, 3, b"3.0"),
+            (float, math.inf, b"inf"),
+            (str, "naïve ☃", "naïve ☃".encode()),
+            (bytes, b"\xff\x00", b"\xff\x00"),
+            (UserId, 7, b"7"),
+            (Port, 80, b"80"),
+            (Annotated[str, "a note"], "x", b"x"),
+            (bool, True, b"true"),
+            (int | None, None, b"null"),
+            (Point, Point(1, 2), b'{"x":1.0,"y":2.0}'),
+            (Level, Level.HIGH, b"1"),
+        ],
+        ids=label,
+    )
+    def test_what_redis_counts_or_compares_is_native_and_all_else_is_json(
+        self, type_: object, value: object, raw: bytes
+    ) -> None:
+        assert codec_for(type_).encode(value) == raw
+
+    @pytest.mark.parametrize("type_", [float, list[float], Annotated[float, "a note"], Point, Everything], ids=label)
+    def test_not_a_number_comes_back(self, type_: Any) -> None:
+        values = {
+            Point: Point(math.nan),
+            Everything: Everything(number=math.nan),
+            list[float]: [math.nan, 1.0],
+        }
+        value = values.get(type_, math.nan)
+        codec = codec_for(type_)
+        assert repr(codec.decode(codec.encode(value))) == repr(value)
+
+    def test_a_codec_is_made_once_for_a_type(self) -> None:
+        assert codec_for(list[int]) is codec_for(list[int])
+        assert codec_for(list[int]) is not codec_for(list[int], identity=True)
+
+    def test_conditions_that_cannot_be_hashed_are_no_hindrance(self) -> None:
+        type_ = Annotated[int, Field(ge=0, json_schema_extra={"unhashable": []})]
+        assert codec_for(type_).encode(5) == b"5"
+
+    def test_the_order_of_a_union_is_kept_although_python_calls_both_equal(self) -> None:
+        first, second = codec_for(int | str), codec_for(str | int)
+        assert (int | str) == (str | int)
+        assert (first.element, second.element) == ("int | str", "str | int")
+
+    def test_a_dict_keeps_its_order(self) -> None:
+        codec = codec_for(dict[str, int])
+        back = codec.decode(codec.encode({"b": 1, "a": 2}))
+        assert isinstance(back, dict)
+        assert list(cast("dict[str, int]", back)) == ["b", "a"]
+
+    def test_an_int_among_floats_comes_back_as_the_equal_float(self) -> None:
+        """Every type checker takes an int for a float."""
+        codec = codec_for(list[float])
+        back = codec.decode(codec.encode([1, 2**53]))
+        assert repr(back) == "[1.0, 9007199254740992.0]"
+
+    def test_a_value_computed_by_a_cached_property_is_not_part_of_the_model(self) -> None:
+        class Square(BaseModel):
+            side: int
+
+            @cached_property
+            def area(self) -> int:
+                return self.side**2
+
+        square = Square(side=2)
+        assert square.area == 4
+        assert codec_for(Square).encode(square) == b'{"side":2}'
+
+    def test_a_class_with_secret_in_its_name_holds_no_secret(self) -> None:
+        class SecretSanta(BaseModel):
+            name: str
+
+        assert codec_for(SecretSanta).encode(SecretSanta(name="Ann")) == b'{"name":"Ann"}'
+
+    def test_a_field_that_is_made_by_the_class_comes_back(self) -> None:
+        @dataclass
+        class Doubled:
+            size: int
+            doubled: int = field(init=False)
+            unit: InitVar[int] = 1
+
+            def __post_init__(self, unit: int) -> None:
+                self.doubled = self.size * 2 * unit
+
+        codec = codec_for(Doubled)
+        assert codec.decode(codec.encode(Doubled(3))) == Doubled(3)
+
+
+# --- What does not come back as it was
+
+
+class OnlyWritten(BaseModel):
+    model_config = ConfigDict(ser_json_bytes="base64")
+    data: bytes
+
+
+class OnlyRead(BaseModel):
+    model_config = ConfigDict(val_json_bytes="base64")
+    data: bytes
+
+
+class Unconfigured(BaseModel):
+    data: bytes = b""
+    number: float = 0.0
+
+
+class AsStrings(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+    number: float
+
+
+class Alias(BaseModel):
+    number: int = Field(alias="Number")
+
+
+class ReadAlias(BaseModel):
+    number: int = Field(default=0, validation_alias="Number")
+
+
+class ReadAliases(BaseModel):
+    number: int = Field(default=0, validation_alias=AliasChoices("Number", "no"))
+
+
+class WriteAlias(BaseModel):
+    number: int = Field(serialization_alias="Number")
+
+
+class Computed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    side: int
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy cannot tell a decorated property from a method
+    @property
+    def area(self) -> int:
+        return self.side**2
+
+
+class Excluded(BaseModel):
+    number: int
+    cache: str = Field(default="", exclude=True)
+
+
+class EqualByNumber(Excluded):
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EqualByNumber) and other.number == self.number
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class Private(BaseModel):
+    number: int
+    _seen: int = PrivateAttr(default=0)
+
+    def seen(self, times: int) -> Private:
+        self._seen = times
+        return self
+
+
+class Login(BaseModel):
+    password: SecretStr
+
+
+class Shifted(BaseModel):
+    number: int
+
+    @field_serializer("number")
+    def shift(self, number: int) -> int:
+        return number + 1
+
+
+class Stripped(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True)
+    name: str
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    number: int
+
+
+@dataclass
+class Made:
+    """Its second field is taken by no constructor."""
+
+    number: int
+    made: int = field(init=False, default=0)
+
+    def make(self, made: int) -> Made:
+        self.made = made
+        return self
+
+
+class Id(int):
+    """An int of somebody's own, like those of numpy."""
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Old(typing.TypedDict):
+    """The standard library's."""
+
+    number: int
+
+
+class Thing:
+    """Nothing that pydantic knows."""
+
+
+class Holder(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    thing: Thing
+
+
+@dataclass(eq=False)
+class Anybody:
+    name: str
+
+
+@dataclass
+class Uncompared:
+    number: int
+    note: str = field(default="", compare=False)
+
+
+@dataclass
+class EqualDataclass:
+    number: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EqualDataclass)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class EqualTuple(NamedTuple):
+    number: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EqualTuple)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class FrozenPlace(BaseModel, frozen=True):
+    city: str
+
+
+@dataclass(frozen=True)
+class FrozenPoint:
+    x: float
+
+
+def nested(depth: int) -> list[object]:
+    """A list in a list in a list ..."""
+    inside: list[object] = []
+    for _ in range(depth):
+        inside = [inside]
+    return inside
+
+
+SEEDED = """
+from collections.abc import Mapping
+from dataclasses import dataclass
+from redisext.codec import codec_for
+
+@dataclass
+class Labelled:
+    name: str
+    labels: dict[str, frozenset[str]]
+
+print(codec_for(frozenset[str], identity=True).encode(frozenset({"gamma", "alpha", "beta"})).decode())
+print(codec_for(Labelled, identity=True).encode(Labelled("n", {"b": frozenset(), "a": frozenset({"y", "x"})})).decode())
+"""
+
+
+def run_with_hash_seed(seed: str) -> bytes:
+    """What the program above writes in a process of its own."""
+    environment = os.environ | {"PYTHONHASHSEED": seed}
+    return subprocess.check_output([sys.executable, "-c", SEEDED], env=environment, cwd=Path(__file__).parent.parent)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOON = datetime(2024, 7, 1, 12)  # noqa: DTZ001  # naive on purpose
+
+LOST_WHEN_WRITTEN = [
+    pytest.param(Unconfigured, Unconfigured(data=b"\xff"), id="bytes in a model that does not configure them"),
+    pytest.param(OnlyWritten, OnlyWritten(data=b"abcd"), id="bytes in a model that configures only writing"),
+    pytest.param(OnlyRead, OnlyRead(data=b"abcd"), id="bytes in a model that configures only reading"),
+    pytest.param(Unconfigured, Unconfigured(number=math.nan), id="NaN in a model that does not configure it"),
+    pytest.param(Unconfigured, Unconfigured(number=math.inf), id="inf in a model that does not configure it"),
+    pytest.param(AsStrings, AsStrings(number=math.inf), id="inf as a string"),
+    pytest.param(ReadAlias, ReadAlias.model_construct(number=5), id="an alias that is only read"),
+    pytest.param(ReadAliases, ReadAliases.model_construct(number=5), id="several aliases that are only read"),
+    pytest.param(WriteAlias, WriteAlias(number=5), id="an alias that is only written"),
+    pytest.param(datetime, NOON.replace(tzinfo=BERLIN), id="a time of a zone"),
+    pytest.param(list[Place], [Place(city="Berlin", at=NOON.replace(tzinfo=BERLIN))], id="a time of a zone, inside"),
+    pytest.param(time, time(12, tzinfo=BERLIN), id="a time of day of a zone"),
+    pytest.param(datetime, NOON.replace(tzinfo=timezone(timedelta(seconds=3601))), id="an offset with seconds"),
+    pytest.param(datetime | str, "2024-07-01T12:00:00", id="a text that reads as a datetime"),
+    pytest.param(UUID | str, str(UUID(int=5)), id="a text that reads as a UUID"),
+    pytest.param(list[bytes | str], ["YQ=="], id="a text that reads as bytes"),
+    pytest.param(str | datetime, NOON, id="a datetime where text comes first"),
+    pytest.param(list[int] | tuple[int, ...], (1, 2), id="a tuple where a list comes first"),
+    pytest.param(Sequence[int], (1, 2), id="a tuple under Sequence"),
+    pytest.param(Mapping[str, int], OrderedDict({"a": 1}), id="an OrderedDict under Mapping"),
+    pytest.param(list[Any], [(1, 2)], id="a tuple under Any"),
+    pytest.param(list[Any], [{1}], id="a set under Any"),
+    pytest.param(list[Any], [NOON], id="a datetime under Any"),
+    pytest.param(list[Any], [b"x"], id="bytes under Any"),
+    pytest.param(list[Any], [UUID(int=5)], id="a UUID under Any"),
+    pytest.param(list[Any], [Level.HIGH], id="an enum under Any"),
+    pytest.param(list[Any], [Place(city="Rome")], id="a model under Any"),
+    pytest.param(dict[Any, int], {5: 1}, id="an int as a key under Any"),
+    pytest.param(dict[int | str, int], {5: 1, "5": 2}, id="5 and '5' as keys"),
+    pytest.param(dict[int | str, int], {5: 1}, id="5 as a key that may be text"),
+    pytest.param(dict[float, int], {math.nan: 1}, id="NaN as a key"),
+    pytest.param(set[float], {math.nan}, id="NaN in a set"),
+    pytest.param(list[Place], [Flat(city="Rome", door="a")], id="a model's subclass, inside"),
+    pytest.param(Place, Flat(city="Rome", door="a"), id="a model's subclass"),
+    pytest.param(list[Point], [Point3(1, 2, 3)], id="a dataclass's subclass, inside"),
+    pytest.param(Private, Private(number=1).seen(3), id="a private attribute"),
+    pytest.param(Excluded, Excluded(number=1, cache="full"), id="an excluded field"),
+    pytest.param(EqualByNumber, EqualByNumber(number=1, cache="full"), id="an excluded field that __eq__ ignores"),
+    pytest.param(Made, Made(1).make(2), id="a field that no constructor takes"),
+    pytest.param(Shifted, Shifted(number=1), id="a serializer that cannot be undone"),
+    pytest.param(Stripped, Stripped.model_construct(name=" a "), id="what a validator changes"),
+    pytest.param(Annotated[str, BeforeValidator(str.strip)], " a ", id="what a validator changes in a scalar"),
+    pytest.param(Annotated[int, AfterValidator(float)], 1, id="what a validator makes another type of"),
+    pytest.param(Open, Open.model_construct(number=1, more=(1, 2)), id="an extra field of another type"),
+    pytest.param(str, "\ud800", id="a lone surrogate"),
+    pytest.param(list[str], ["\ud800"], id="a lone surrogate, inside"),
+    pytest.param(int, 10**5000, id="5,000 digits"),
+    pytest.param(list[int], [10**5000], id="5,000 digits, inside"),
+    pytest.param(deque[int], deque([1], maxlen=3), id="the bound of a deque"),
+    pytest.param(defaultdict[str, int], defaultdict(lambda: 5, a=1), id="what a defaultdict makes"),
+    pytest.param(re.Pattern[str], re.compile("a", re.IGNORECASE), id="the flags of a pattern"),
+    pytest.param(list[Any], nested(5000), id="what is nested too deep"),
+]
+
+NEVER_STORED = [
+    pytest.param(dict[None, int], "keys", id="None as a key"),
+    pytest.param(dict[int | None, int], "keys", id="None as one of the keys"),
+    pytest.param(dict[tuple[int, int], int], "keys", id="tuples as keys"),
+    pytest.param(dict[Pair, int], "keys", id="named tuples as keys"),
+    pytest.param(dict[frozenset[int], int], "keys", id="frozensets as keys"),
+    pytest.param(dict[Level, int], "keys", id="an enum of int as keys"),
+    pytest.param(dict[Literal[1], int], "keys", id="a literal int as key"),
+    pytest.param(list[dict[Colour, int]], "keys", id="an enum of several types as keys, inside"),
+    pytest.param(SecretStr, "asterisks", id="SecretStr"),
+    pytest.param(list[SecretBytes], "asterisks", id="SecretBytes"),
+    pytest.param(Secret[int], "asterisks", id="Secret"),
+    pytest.param(Login, "asterisks", id="a model with a secret"),
+    pytest.param(Anybody, "eq=False", id="a dataclass without equality"),
+    pytest.param(Callable[[], int], "callable", id="a callable"),
+    pytest.param(Iterable[int], "used up", id="an iterable"),
+    pytest.param(type[int], "knows no way", id="a class"),
+    pytest.param(Holder, "knows no way to write Thing", id="a model with an arbitrary type"),
+    pytest.param(Thing, "knows no way", id="a class that pydantic does not know"),
+    pytest.param(Id, "knows no way", id="a subclass of int"),
+    pytest.param(5, "knows no way", id="no type at all"),
+    pytest.param(
+        Old,
+        "from typing_extensions",
+        id="a TypedDict before Python 3.12",
+        marks=pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic reads it there"),
+    ),
+]
+
+
+COMES_BACK: list[tuple[object, object]] = [
+    (Alias, Alias(Number=5)),
+    (deque[int], deque([1, 2])),
+    (defaultdict[str, int], defaultdict(int, a=1)),
+    (Computed, Computed(side=3)),
+    (Private, Private(number=1)),
+    (Excluded, Excluded(number=1)),
+    (Made, Made(1)),
+    (Open, Open.model_construct(number=1, more=2)),
+    (datetime | str, "noon"),
+    (list[Any], [1, 1.0, "a", None, True, {"a": []}]),
+    (dict[int | str, int], {"five": 5}),
+    (Movie, {"title": "M", "poster": b"\xff"}),
+    (Blob, Blob(b"\xff")),
+    (Unconfigured, Unconfigured(data="☃".encode())),
+    (datetime, NOON.replace(tzinfo=UTC)),
+    (datetime, NOON.replace(tzinfo=ZoneInfo("UTC"))),
+]
+"""Much like some of those, and yet no reason to refuse it."""
+
+
+class TestWhatDoesNotComeBack:
+    @pytest.mark.parametrize(("type_", "value"), LOST_WHEN_WRITTEN)
+    def test_is_refused_when_it_is_written(self, type_: object, value: object) -> None:
+        with pytest.raises(EncodeError, match=r"^cannot store a value of type ") as caught:
+            codec_for(type_).encode(value)
+        assert isinstance(caught.value, TypeError)
+        assert caught.value.key is None
+
+    @pytest.mark.parametrize(("type_", "why"), NEVER_STORED)
+    @pytest.mark.parametrize("identity", [False, True], ids=["stored", "identity"])
+    def test_is_refused_when_the_class_is_made_if_the_type_tells(self, type_: object, why: str, identity: bool) -> None:
+        with pytest.raises(ConfigurationError, match=why) as caught:
+            codec_for(type_, identity=identity)
+        assert "cannot be stored" in str(caught.value)
+        assert "SERIALIZER" in str(caught.value)
+
+    @pytest.mark.parametrize(("type_", "value"), COMES_BACK, ids=label)
+    def test_and_nothing_else(self, type_: object, value: object) -> None:
+        codec = codec_for(type_)
+        assert shape(codec.decode(codec.encode(value))) == shape(value)
+
+    @given(st.one_of(st.text(), st.datetimes().map(str), st.uuids().map(str), st.binary().map(str)))
+    def test_text_that_may_be_something_else_comes_back_as_text_or_is_refused(self, text: str) -> None:
+        for type_ in (datetime | str, UUID | str, bytes | str, date | str, Decimal | str, Tone | str):
+            codec = codec_for(type_)
+            try:
+                raw = codec.encode(text)
+            except EncodeError as refused:
+                assert "str would come back as" in str(refused)  # noqa: PT017  # it need not be raised
+            else:
+                assert type(codec.decode(raw)) is str
+                assert codec.decode(raw) == text
+
+    def test_offsets_come_back(self) -> None:
+        moment = NOON.replace(tzinfo=timezone(timedelta(hours=-3, minutes=-30)))
+        back = codec_for(datetime).decode(codec_for(datetime).encode(moment))
+        assert isinstance(back, datetime)
+        assert back.utcoffset() == moment.utcoffset()
+
+    @pytest.mark.parametrize(
+        ("type_", "value", "way_out"),
+        [
+            (int, True, "store int(value)"),
+            (str, Name("x"), "store str(value)"),
+            (float, 2**53 + 1, "a float cannot hold it exactly"),
+            (datetime, NOON.replace(tzinfo=BERLIN), "Europe/Berlin only the offset would come back; store .astimezone"),
+            (list[int], [Id(5)], "Id would come back as int; convert it"),
+            (list[Any], [(1, 2)], "tuple would come back as list; convert it, or change the type"),
+            (Excluded, Excluded(number=1, cache="full"), "excluded or private field"),
+            (Unconfigured, Unconfigured(data=b"\xff"), "bytes or NaN in a model that does not configure them"),
+        ],
+        ids=label,
+    )
+    def test_the_message_names_the_way_out(self, type_: object, value: object, way_out: str) -> None:
+        with pytest.raises(EncodeError, match=re.escape(way_out)):
+            codec_for(type_).encode(value)
+
+
+# --- Strictness
+
+STRANGERS: list[tuple[object, object]] = [
+    *((int, one) for one in ("5", True, False, 5.0, None, Id(5), Level.HIGH, Decimal(5), [5], b"5")),
+    *((float, one) for one in (True, "1.5", None, Decimal(1), 10**400, 2**53 + 1, Id(1))),
+    *((str, one) for one in (b"x", 5, None, Name("x"), Tone.DARK)),
+    *((bytes, one) for one in ("x", bytearray(b"x"), memoryview(b"x"), None)),
+    *((bool, one) for one in (1, 0, "true", None)),
+    *((int | None, one) for one in (True, "5", Id(5))),
+    *((list[int], one) for one in ([True], ["5"], [5.0], [Id(5)], [Level.HIGH], [None], (1,), None)),
+    *((list[float], one) for one in ([True], ["1"], [2**53 + 1])),
+    *((list[str], one) for one in ([Name("x")], [Tone.DARK], ["x", 5])),
+    *((set[int], one) for one in ({True}, {Id(5)}, frozenset({1}), [1])),
+    *((dict[str, int], one) for one in ({"a": True}, {Name("a"): 1}, {5: 1}, OrderedDict({"a": 1}), Counter("a"))),
+    *((dict[int, int], one) for one in ({True: 1}, {"5": 1}, {Id(5): 1})),
+    *((tuple[int, int], one) for one in ((1,), (1, 2, 3), [1, 2], (1, True))),
+    *((tuple[str, float], one) for one in (Pair("a", 1.0), Pair("a"))),
+    *((Pair, one) for one in (("a", 1.0), Pair("a", True), ["a", 1.0])),
+    *((Movie, one) for one in ({}, {"title": 5}, {"title": "M", "year": True}, {"title": "M", "length": 90})),
+    *((Point, one) for one in (Point(True), {"x": 1.0, "y": 0.0}, Point3(1.0), (1.0, 0.0), None)),
+    *((Place, one) for one in ({"city": "Rome"}, Flat(city="Rome"), "Rome", None)),
+    *((Tone, one) for one in ("dark", "", Name("dark"))),
+    *((Level, one) for one in (1, True, 2)),
+    *((Literal[1], one) for one in (True, 1.0, Level.HIGH)),
+    *((Literal["a"], one) for one in ("b", Name("a"), b"a")),
+    *((datetime, one) for one in (date(2024, 1, 1), "2024-01-01T00:00:00", 0)),
+    *((date, one) for one in (NOON, "2024-01-01")),
+    *((Decimal, one) for one in (1, 1.5, "1")),
+    *((UUID, one) for one in (str(UUID(int=1)), 1)),
+    *((Path, one) for one in ("a", PurePath("a"))),
+    *((Port, one) for one in (0, 65536, True, "80")),
+    *((Short, one) for one in ("abcd", Name("a"))),
+    *((UserId, one) for one in (True, "5")),
+]
+
+
+class TestStrictness:
+    @pytest.mark.parametrize(("type_", "value"), STRANGERS, ids=label)
+    @pytest.mark.parametrize("identity", [False, True], ids=["stored", "identity"])
+    def test_what_is_no_instance_is_refused(self, type_: object, value: object, identity: bool) -> None:
+        codec = codec_for(type_, identity=identity)
+        with pytest.raises(EncodeError):
+            codec.encode(value)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            Place.model_construct(city=5),
+            Place.model_construct(city="Rome", floor="5"),
+            Place.model_construct(city="Rome", floor=True),
+            Place.model_construct(city=Name("Rome")),
+            Place.model_construct(),
+        ],
+        ids=["a number", "text", "a bool", "a subclass", "nothing"],
+    )
+    @pytest.mark.parametrize("identity", [False, True], ids=["stored", "identity"])
+    def test_an_instance_that_was_made_invalid_is_refused(self, value: Place, identity: bool) -> None:
+        with pytest.raises(EncodeError):
+            codec_for(Place, identity=identity).encode(value)
+        with pytest.raises(EncodeError):
+            codec_for(Event, identity=identity).encode(Event.model_construct(name="fair", place=value))
+
+    def test_pydantics_reason_is_the_cause(self) -> None:
+        with pytest.raises(EncodeError, match=r"type list as list\[int\]: it is not an instance") as caught:
+            codec_for(list[int]).encode([1, "2"])
+        assert isinstance(caught.value.__cause__, pydantic.ValidationError)
+        assert caught.value.__cause__.errors()[0]["loc"] == (1,)
+
+    def test_nothing_is_sent_if_one_of_several_is_refused(self) -> None:
+        numbers = Queue[int]("numbers", "memory://test-codec")
+        text: Any = "3"
+        with pytest.raises(EncodeError) as caught:
+            numbers.push(1, 2, text)
+        assert caught.value.key == "numbers"
+        assert numbers.size() == 0
+
+
+# --- In an identity position
+
+
+def equal_but_other(value: Any) -> Any:
+    """An equal value that differs in what equality does not see: order, zeros, offsets, int for float."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, Decimal):
+        sign, digits, exponent = value.as_tuple()
+        assert isinstance(exponent, int)
+        return Decimal((sign, (*digits, 0), exponent - 1)) if len(digits) < 28 else value
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        try:
+            return value.astimezone(timezone(timedelta(hours=5, minutes=45)))
+        except OverflowError:
+            return value
+    if isinstance(value, BaseModel):
+        return type(value).model_construct(**{name: equal_but_other(item) for name, item in value})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value)(*(equal_but_other(getattr(value, one.name)) for one in dataclasses.fields(value)))
+    if isinstance(value, dict):
+        items = cast("dict[object, object]", value).items()
+        return {equal_but_other(key): equal_but_other(item) for key, item in reversed(items)}
+    if isinstance(value, Pair):
+        return Pair(*(equal_but_other(one) for one in value))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        made = [equal_but_other(one) for one in cast("list[object]", value)]
+        kind = type(cast("list[object]", value))
+        return kind(reversed(made) if isinstance(value, (set, frozenset)) else made)
+    return value
+
+
+def why_no_identity(value: object) -> str | None:
+    """Why equal values could not be written alike. There is nothing else that may be refused."""
+    for one in parts(value):
+        if isinstance(one, float) and math.isnan(one):
+            return "NaN"
+        if isinstance(one, time) and one.tzinfo is not None:
+            return "a time of day with an offset"
+        if isinstance(one, datetime) and one.tzinfo is not None and not one.utcoffset():
+            continue
+        if isinstance(one, datetime) and one.tzinfo is not None and one.year in (1, 9999):
+            return "the end of the calendar"
+    return why_lost(value)
+
+
+class TestIdentity:
+    def test_equal_values_are_equal_bytes_and_come_back_equal(self) -> None:
+        outcomes: Counter[str] = Counter()
+
+        @given(st.data())
+        def are_alike(data: st.DataObject) -> None:
+            element = data.draw(IDENTITIES)
+            value = data.draw(element.values)
+            codec = codec_for(element.type, identity=True)
+            other = equal_but_other(value)
+            try:
+                raw = codec.encode(value)
+            except EncodeError:
+                lost = why_no_identity(value)
+                assert lost is not None
+                event(f"refused: {lost}")
+                outcomes["refused"] += 1
+                return
+            assert other == value
+            assert codec.encode(other) == raw
+            back = codec.decode(raw)
+            assert back == value
+            assert type(back) is type(value)
+            assert codec.encode(back) == raw
+            event("alike" if shape(other) == shape(value) else "alike, and told apart otherwise")
+            outcomes["alike"] += 1
+
+        are_alike()
+        assert outcomes["alike"] > 3 * outcomes["refused"]
+
+    @given(st.data())
+    def test_different_values_are_different_bytes(self, data: st.DataObject) -> None:
+        element = data.draw(IDENTITIES)
+        one, other = data.draw(element.values), data.draw(element.values)
+        codec = codec_for(element.type, identity=True)
+        try:
+            written = codec.encode(one), codec.encode(other)
+        except EncodeError:
+            assert why_no_identity(one) or why_no_identity(other)
+            return
+        assert (written[0] == written[1]) == (one == other)
+
+    @pytest.mark.parametrize(
+        ("type_", "one", "other"),
+        [
+            (dict[str, int], {"a": 1, "b": 2}, {"b": 2, "a": 1}),
+            (frozenset[str], frozenset("abc"), frozenset("cba")),
+            (list[set[str]], [{"a", "b"}], [{"b", "a"}]),
+            (Decimal, Decimal("1.0"), Decimal("1.00")),
+            (Decimal, Decimal(100), Decimal("1E+2")),
+            (Decimal, Decimal("-0.0"), Decimal(0)),
+            (dict[Decimal, int], {Decimal("1.0"): 1}, {Decimal(1): 1}),
+            (
+                datetime,
+                NOON.replace(tzinfo=UTC),
+                datetime(2024, 7, 1, 14, tzinfo=timezone(timedelta(hours=2))),
+            ),
+            (float, 0.0, -0.0),
+            (float, 1.0, 1),
+            (list[float], [0.0, 5.0], [-0.0, 5]),
+            (dict[float, str], {0.0: "a", 1.0: "b"}, {1: "b", -0.0: "a"}),
+            (Point, Point(1.0, 0.0), Point(1, -0.0)),
+            (Place, Place(city="Rome", at=NOON), Place(at=NOON, floor=0, city="Rome")),
+            (Annotated[float, Field(ge=0)], 0.0, -0.0),
+        ],
+        ids=label,
+    )
+    def test_equal_values_are_equal_bytes(self, type_: object, one: object, other: object) -> None:
+        codec = codec_for(type_, identity=True)
+        assert one == other
+        assert codec.encode(one) == codec.encode(other)
+
+    @pytest.mark.parametrize(
+        ("type_", "one", "other"),
+        [
+            (int | str, 5, "5"),
+            (str | None, "null", None),
+            (str | bool, "true", True),
+            (list[str], ["a", "b"], ["b", "a"]),
+            (list[str], ["a,b"], ["a", "b"]),
+            (dict[str, str], {"a": "b"}, {"b": "a"}),
+            (datetime, NOON, NOON.replace(tzinfo=UTC)),
+            (Decimal, Decimal("1E+30"), Decimal("1.000000000000000000000000000001E+30")),
+            (tuple[int, ...], (1, 23), (12, 3)),
+        ],
+        ids=label,
+    )
+    def test_different_values_are_different_bytes_even_where_they_look_alike(
+        self, type_: object, one: object, other: object
+    ) -> None:
+        codec = codec_for(type_, identity=True)
+        assert codec.encode(one) != codec.encode(other)
+
+    def test_it_is_the_same_under_every_hash_seed(self) -> None:
+        written = {run_with_hash_seed(seed) for seed in ("0", "1", "4711")}
+        assert len(written) == 1
+        assert written.pop().splitlines() == [
+            b'["alpha","beta","gamma"]',
+            b'{"labels":{"a":["x","y"],"b":[]},"name":"n"}',
+        ]
+
+    @pytest.mark.parametrize(
+        ("type_", "why"),
+        [
+            (Any, "Any"),
+            (object, "Any"),
+            (list[Any], "Any"),
+            (dict, "Any"),
+            (int | float, "float or int"),
+            (int | bool, "bool or int"),
+            (Decimal | int, "decimal or int"),
+            (Level | bool, "an enum or bool"),
+            (Literal[1, True], "bool or int"),
+            (list[int] | list[float], "float or int"),
+            (Open, "extra fields"),
+            (list[Open], "extra fields"),
+            (EqualByNumber, "EqualByNumber has an __eq__ of its own"),
+            (EqualDataclass, "EqualDataclass has an __eq__ of its own"),
+            (EqualTuple, "EqualTuple has an __eq__ of its own"),
+            (Uncompared, "does not compare"),
+            (frozenset[FrozenPlace], "a set of"),
+            (set[FrozenPoint], "a set of"),
+            (complex, "complex"),
+        ],
+        ids=label,
+    )
+    def test_a_type_that_cannot_keep_it_is_refused_when_the_class_is_made(self, type_: object, why: str) -> None:
+        with pytest.raises(ConfigurationError, match=why) as caught:
+            codec_for(type_, identity=True)
+        assert "cannot be a set member, a sorted-set member or a hash key" in str(caught.value)
+        assert "Use a type whose equal values are written alike" in str(caught.value)
+        assert "SERIALIZER" in str(caught.value)
+        codec_for(type_)  # it can be stored elsewhere
+
+    @pytest.mark.parametrize(
+        ("type_", "value", "why"),
+        [
+            (float, math.nan, "NaN"),
+            (list[float], [math.nan], "NaN"),
+            (Point, Point(math.nan), "NaN"),
+            (Decimal, Decimal("NaN"), "no number"),
+            (Annotated[Decimal, Field(allow_inf_nan=True)], Decimal("NaN"), "no number"),
+            (time, time(12, tzinfo=UTC), "time of day with an offset"),
+            (datetime, datetime.min.replace(tzinfo=timezone(timedelta(hours=2))), "outside of the years"),
+            (Place, Place(city="\ud800"), "would not come back"),
+        ],
+        ids=label,
+    )
+    def test_a_single_value_that_cannot_keep_it_is_refused_when_it_is_written(
+        self, type_: object, value: object, why: str
+    ) -> None:
+        with pytest.raises(EncodeError, match=why):
+            codec_for(type_, identity=True).encode(value)
+
+    def test_named_tuples_root_models_and_paths_can_be_members(self) -> None:
+        values = [Pair("a", 1.0), Numbers([1, 2]), PurePath("a/b"), Path("a")]
+        types = [Pair, Numbers, PurePath, Path]
+        for type_, value in zip(types, values, strict=True):
+            codec = codec_for(type_, identity=True)
+            assert codec.decode(codec.encode(value)) == value
+
+
+# --- Reading
+
+MALFORMED = [
+    *((int, raw) for raw in (b"", b"x", b"5.0", b" 5", b"5\n", b"+5", b"05", b"-0", b"1_000", "٣".encode())),
+    *((float, raw) for raw in (b"", b"x", b" 1", b"1_0", b"0x1")),
+    *((str, raw) for raw in (b"\xff", b"\xed\xa0\x80")),
+    *((bool, raw) for raw in (b"1", b"True", b"")),
+    *((Port, raw) for raw in (b"0", b"x")),
+    *((Point, raw) for raw in (b"", b"{", b'{"x":"1"}', b"[1.0]", b"null")),
+    *((Place, raw) for raw in (b'{"floor":1}', b'{"city":5}')),
+    *((list[int], raw) for raw in (b"[1.5]", b'["5"]', b"5", b"[true]")),
+    (UserId, b"x"),
+]
+
+
+class TestReading:
+    @pytest.mark.parametrize(("type_", "raw"), MALFORMED, ids=label)
+    def test_bytes_of_something_else_raise_and_are_kept(self, type_: object, raw: bytes) -> None:
+        with pytest.raises(DecodeError) as caught:
+            codec_for(type_).decode(raw)
+        error = caught.value
+        assert isinstance(error, ValueError)
+        assert error.raw == raw
+        assert error.key is None
+        assert isinstance(error.__cause__, ValueError)
+
+    def test_pydantics_own_error_is_the_cause(self) -> None:
+        with pytest.raises(DecodeError) as caught:
+            codec_for(Place).decode(b'{"city":5}')
+        assert isinstance(caught.value.__cause__, pydantic.ValidationError)
+        assert caught.value.element == "Place"
+
+    def test_the_command_adds_the_key(self) -> None:
+        command = Command(Op("GET"), (b"site:\xff",), (), lambda reply: codec_for(int).decode(bulk(reply)))
+        with pytest.raises(
+            DecodeError, match=r"the value stored under key 'site:\\\\xff' is not a int: b'x'"
+        ) as caught:
+            command.read(b"x")
+        assert caught.value.key == "site:\\xff"
+
+    @pytest.mark.parametrize("type_", [int, float, Point, Place], ids=label)
+    def test_at_most_80_bytes_are_shown(self, type_: object) -> None:
+        with pytest.raises(DecodeError) as caught:
+            codec_for(type_).decode(b"\x01" * 5000)
+        assert str(caught.value).count("\\x01") == 80
+        assert "(5000 bytes)" in str(caught.value)
+        assert len(caught.value.raw) == 5000
+
+    @pytest.mark.parametrize(
+        ("raw", "number"), [(b"3", 3.0), (b"-1.50", -1.5), (b"1e3", 1000.0), (b"inf", math.inf), (b"-inf", -math.inf)]
+    )
+    def test_floats_are_read_as_the_server_writes_them(self, raw: bytes, number: float) -> None:
+        assert codec_for(float).decode(raw) == number
+
+    @given(st.sampled_from([*SCALARS, *OBJECTS]), st.binary() | st.text().map(str.encode))
+    def test_any_bytes_are_read_or_refused(self, element: Element, raw: bytes) -> None:
+        """Whatever is stored, no other error comes of it."""
+        codec = codec_for(element.type)
+        try:
+            codec.decode(raw)
+        except DecodeError as error:
+            assert error.raw == raw  # noqa: PT017  # it need not be raised
+
+
+# --- A serializer of the class's own
+
+
+class Doubling:
+    """Writes what it was told to."""
+
+    def __init__(self, written: object = b"") -> None:
+        self.written = written
+
+    def encode(self, item: object) -> Any:  # a liar
+        return self.written
+
+    def decode(self, item: bytes) -> object:
+        raise KeyError(item)
+
+
+class TestOwnSerializer:
+    @pytest.mark.parametrize(
+        ("written", "raw"),
+        [
+            (b"\xff", b"\xff"),
+            ("☃", "☃".encode()),
+            (5, b"5"),
+            (0.5, b"0.5"),
+            (Level.HIGH, b"1"),
+            (Tone.DARK, b"dark"),
+        ],
+        ids=label,
+    )
+    def test_bytes_text_and_numbers_are_written(self, written: object, raw: bytes) -> None:
+        assert serializer_codec(Doubling(written), "thing").encode(object()) == raw
+
+    @pytest.mark.parametrize("written", [None, True, [], object()], ids=["None", "True", "list", "object"])
+    def test_anything_else_is_refused_and_names_the_serializer(self, written: object) -> None:
+        with pytest.raises(EncodeError, match="the serializer Doubling refused it") as caught:
+            serializer_codec(Doubling(written), "thing").encode(5)
+        assert isinstance(caught.value.__cause__, TypeError)
+
+    def test_its_errors_are_the_cause(self) -> None:
+        with pytest.raises(DecodeError, match="is not a thing") as caught:
+            serializer_codec(Doubling(), "thing").decode(b"x")
+        assert isinstance(caught.value.__cause__, KeyError)
+        assert caught.value.raw == b"x"
+
+
+@pytest.mark.parametrize(
+    ("type_", "name"),
+    [
+        (int, "int"),
+        (None, "None"),
+        (list[int], "list[int]"),
+        (int | str, "int | str"),
+        (UserId, "UserId"),
+        (Port, "Annotated[int, Ge(ge=1), Le(le=65535)]"),
+        (Annotated[int, "a note"], "Annotated[int, 'a note']"),
+        (TestRoundTrip, "TestRoundTrip"),
+    ],
+)
+def test_a_type_is_named_as_a_person_would_write_it(type_: object, name: str) -> None:
+    assert type_name(type_) == name
+
+
+def test_a_local_class_is_named_without_the_function_around_it() -> None:
+    class Local: ...
+
+    assert type_name(Local) == "Local"
