@@ -12,6 +12,7 @@ describe operations without doing them; a *backend* (:mod:`redisext.backend`) ca
 (:mod:`redisext.codec`), derived from the element type, writes and reads the values.
 """
 
+from redisext import backend, serializer
 from redisext.backend import Backend, connect
 from redisext.counter import Counter
 from redisext.errors import (
@@ -71,7 +72,9 @@ __all__ = [
     "Stack",
     "Timeout",
     "WrongType",
+    "backend",
     "connect",
+    "serializer",
 ]
 
 __version__ = "3.0.0.dev0"

@@ -27,7 +27,7 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Final, Never, NewType, Protocol, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Final, ForwardRef, Never, NewType, Protocol, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -98,6 +98,10 @@ def type_name(element_type: object) -> str:
         inner, *conditions = get_args(element_type)
         listed = [part for one in conditions for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
         return f"Annotated[{', '.join([type_name(inner), *map(repr, listed)])}]"
+    if isinstance(element_type, ForwardRef):
+        return element_type.__forward_arg__
+    if element_type is type(None):
+        return "None"
     name = getattr(element_type, "__qualname__", None) or getattr(element_type, "__name__", None)
     if isinstance(name, str) and not get_args(element_type):
         return name.rpartition("<locals>.")[2]
@@ -145,16 +149,19 @@ def _adapter(element_type: object, name: str) -> TypeAdapter[object]:
         # A dataclass or a TypedDict takes a configuration from what holds it, and from the adapter only under another
         # name. What is no type, pydantic refuses.
         alias = cast("type[object]", NewType("Element", element_type))  # pyright: ignore[reportGeneralTypeIssues]
-        return TypeAdapter(alias, config=_CONFIG)
+        adapter = TypeAdapter(alias, config=_CONFIG)
     except PydanticUndefinedAnnotation as error:
         raise Unresolved(error.name) from error
     except PydanticUserError as error:
         if error.code == "class-not-fully-defined":
-            raise Unresolved(name) from error
+            raise Unresolved(f"a name inside {name}") from error
         raise ConfigurationError(
             f"{name} cannot be stored: pydantic knows no way to write it as JSON. Use a pydantic model, a dataclass, a "
             "built-in type or a TypedDict (before Python 3.12 from typing_extensions), or give the class a SERIALIZER"
         ) from error
+    if not adapter.pydantic_complete:
+        raise Unresolved(f"a name inside {name}")
+    return adapter
 
 
 def _refuse(value: object, element: str, reason: str) -> EncodeError:

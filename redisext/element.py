@@ -2,10 +2,10 @@
 
 `typing` keeps ``Queue[Event]`` as a mere note about `Queue`. Here it is a class of its own, so that it can hold
 its codec, and `isinstance` and `repr` work on it. Where a type variable is left open
-(``class Jobs(Queue[T])``) the note is what is wanted, and `typing`'s own is given.
+(``class Jobs(Queue[T])``) the note is what is wanted, save that a model cannot be made of it.
 
 A name that is not defined yet (``Queue["Event"]``) is looked up again when the first model is made: in the module
-and function where it was written, then where the model is made.
+and function where it was written, in those functions of this module that are running, then where the model is made.
 
 An annotation must never fail, so subscribing alone judges no type: that is done when a class statement or a
 constructor uses it.
@@ -15,12 +15,30 @@ from __future__ import annotations
 
 import sys
 import types
+import typing
 import weakref
 from collections.abc import Mapping
-from typing import Final, ForwardRef, Generic, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
+from itertools import zip_longest
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    ForwardRef,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from typing_extensions import NoDefault
 
 from redisext import frames
 from redisext.codec import Unresolved, type_name
+from redisext.narrow import is_sequence
 
 __all__ = ["Position", "arguments", "open_variable", "parametrize", "resolve", "subscripted"]
 
@@ -41,24 +59,27 @@ class Position(NamedTuple):
 def parametrize(cls: type, params: object) -> object:
     """``cls[params]``: a class, or `typing`'s note of it while a type variable is open."""
     note = _note(cls, params)
-    if getattr(note, "__parameters__", ()) or not cls.__dict__.get("_positions", True):
+    if not cls.__dict__.get("_positions", True):
         return note
-    args = get_args(note)
+    # Equal types need not be the same one: `int | str` and `str | int` are read in different order. `typing` gives
+    # the first of them for each, so its note serves only to check and to fill in what is missing.
+    given = params if is_sequence(params) else (params,)
+    args = tuple(one if one == arg else arg for one, arg in zip_longest(given, get_args(note)))
+    if getattr(note, "__parameters__", ()):
+        return _Open(cls, args)
     if any(map(_is_forward, args)):
         scope = _Scope.of(next(frames.outside()))
         try:
-            args = tuple(scope.evaluate(arg) for arg in args)
-        except NameError:
-            return _new_class(cls, note, scope)
-        note = _note(cls, args)
-    # Equal types need not be the same one: `int | str` and `str | int` are read in different order.
+            return parametrize(cls, tuple(scope.evaluate(arg) for arg in args))
+        except _NOT_DEFINED:
+            return _new_class(cls, args, scope)
     key = (cls, args, ", ".join(map(type_name, args)))
     try:
         known = _classes.get(key)
     except TypeError:  # a condition in Annotated[...] cannot be hashed
-        return _new_class(cls, note)
+        return _new_class(cls, args)
     if known is None:
-        known = _classes[key] = _new_class(cls, note)
+        known = _classes[key] = _new_class(cls, args)
     return known
 
 
@@ -68,6 +89,11 @@ _classes: Final[weakref.WeakValueDictionary[tuple[type, tuple[object, ...], str]
 
 def arguments(cls: type, generic: type) -> tuple[object, ...] | None:
     """What *cls* or its bases gave for the variables of *generic*; None if they gave nothing."""
+    given = _given(cls, generic)
+    return None if given is None else tuple(_substitute(arg, _defaults(arg)) for arg in given)
+
+
+def _given(cls: type, generic: type) -> tuple[object, ...] | None:
     for base in cls.__dict__.get("__orig_bases__", ()):
         origin = get_origin(base)
         if origin is generic:
@@ -75,10 +101,10 @@ def arguments(cls: type, generic: type) -> tuple[object, ...] | None:
         if isinstance(origin, type) and issubclass(origin, generic):
             variables: tuple[object, ...] = getattr(origin, "__parameters__", ())
             given = dict(zip(variables, get_args(base), strict=True))
-            return tuple(_substitute(arg, given) for arg in arguments(origin, generic) or ())
+            return tuple(_substitute(arg, given) for arg in _given(origin, generic) or ())
     for base in cls.__bases__:
         if base is not generic and issubclass(base, generic):
-            return arguments(base, generic)
+            return _given(base, generic)
     return None
 
 
@@ -87,26 +113,33 @@ def resolve(cls: type, arg: object) -> object:
     if not _is_forward(arg):
         return arg
     written = [scope for base in cls.__mro__ if isinstance(scope := base.__dict__.get(_SCOPE), _Scope)]
-    module = _Scope(vars(sys.modules[cls.__module__]), {})
-    for scope in (*written, module, *map(_Scope.of, frames.outside())):
+    users = [base for base in cls.__mro__ if hasattr(base, "_positions") and not frames.inside(base.__module__)]
+    modules = [sys.modules[base.__module__] for base in reversed(users) if base.__module__ in sys.modules]
+    written += [_Scope(vars(module), {}) for module in modules]
+    # Other callers, and who imports the module, have nothing to do with it: a name of theirs would be another's.
+    maker, *callers = frames.outside()
+    around = [frame for frame in callers if any(frame.f_globals is scope.module for scope in written)]
+    missing: str | None = None
+    for scope in (*written, *map(_Scope.of, (*around, maker))):
         try:
             return scope.evaluate(arg)
-        except NameError:
-            continue
-    raise Unresolved(_written(arg))
+        except _NOT_DEFINED as error:
+            missing = missing or error.name
+    raise Unresolved(missing)
 
 
 def open_variable(arg: object) -> TypeVar | None:
     """A type variable that is still open in *arg*."""
-    if isinstance(arg, TypeVar):
-        return arg
-    return next(iter(getattr(arg, "__parameters__", ())), None)
+    return next(iter(_variables(arg)), None)
 
 
 def subscripted(cls: type) -> bool:
     """Whether *cls* was made by ``Queue[...]`` and not by a class statement."""
     return _SUBSCRIPTED in cls.__dict__
 
+
+_NOT_DEFINED: Final = (NameError, AttributeError)
+"""What looking up `Event` or `events.Event` raises before it is there."""
 
 _SCOPE: Final = "_redisext_scope"
 _SUBSCRIPTED: Final = "_redisext_subscripted"
@@ -117,35 +150,68 @@ def _note(cls: type, params: object) -> object:
     return Generic.__dict__["__class_getitem__"].__get__(None, cls)(params)
 
 
-def _new_class(cls: type, note: object, scope: _Scope | None = None) -> type:
-    args = ", ".join(map(_written, get_args(note)))
+def _new_class(cls: type, args: tuple[object, ...], scope: _Scope | None = None) -> type:
+    names = ", ".join(map(type_name, args))
     body: dict[str, object] = {
         "__module__": cls.__module__,
-        "__qualname__": f"{cls.__qualname__}[{args}]",
+        "__qualname__": f"{cls.__qualname__}[{names}]",
         "__doc__": cls.__doc__,
         _SUBSCRIPTED: True,
     }
     if scope is not None:
         body[_SCOPE] = scope
-    return types.new_class(f"{cls.__name__}[{args}]", (note,), exec_body=lambda namespace: namespace.update(body))
+    note = types.GenericAlias(cls, args)
+    return types.new_class(f"{cls.__name__}[{names}]", (note,), exec_body=lambda namespace: namespace.update(body))
 
 
-def _written(arg: object) -> str:
-    return arg.__forward_arg__ if isinstance(arg, ForwardRef) else type_name(arg)
+def _model_of(note: Any, *args: object, **kwargs: object) -> object:
+    """Calling the note; `typing` would make a model without any element type of it."""
+    return _new_class(note.__origin__, note.__args__)(*args, **kwargs)
+
+
+def _filled_in(note: Any, args: tuple[object, ...]) -> object:
+    """What the note becomes when types are put in for its variables."""
+    return parametrize(note.__origin__, args)
+
+
+_Open: Final[Any] = types.new_class(
+    "_Open",
+    # The class of its notes, which `typing` keeps to itself; `Generic[K, V]` beside it in a class statement needs it.
+    (vars(typing)["_GenericAlias"],),
+    {"_root": True},
+    lambda body: body.update({"__call__": _model_of, "copy_with": _filled_in}),
+)
+"""`typing`'s note of a model, which is a base for class statements and nothing more."""
 
 
 def _substitute(arg: object, given: Mapping[object, object]) -> object:
     if isinstance(arg, TypeVar):
         return given.get(arg, arg)
-    parameters: tuple[object, ...] = getattr(arg, "__parameters__", ())
-    if not parameters:
+    variables = _variables(arg)
+    if not variables:
         return arg
     # Whatever has parameters takes arguments for them.
-    return cast("types.GenericAlias", arg)[tuple(given.get(one, one) for one in parameters)]
+    return cast("types.GenericAlias", arg)[tuple(given.get(one, one) for one in variables)]
+
+
+def _defaults(arg: object) -> Mapping[object, object]:
+    """What stands for the variables in *arg* as long as nothing is given: `TypeVar("T", default=int)`."""
+    # Before Python 3.13 only a variable of typing_extensions has a default.
+    defaults = {one: getattr(one, "__default__", NoDefault) for one in _variables(arg)}
+    return {one: default for one, default in defaults.items() if default is not NoDefault}
+
+
+def _variables(arg: object) -> tuple[TypeVar, ...]:
+    return (arg,) if isinstance(arg, TypeVar) else getattr(arg, "__parameters__", ())
 
 
 def _is_forward(arg: object) -> bool:
-    return isinstance(arg, (str, ForwardRef)) or any(map(_is_forward, get_args(arg)))
+    if isinstance(arg, (str, ForwardRef)):
+        return True
+    # What stands in a Literal, and after the type in Annotated, is no type.
+    origin = get_origin(arg)
+    types_inside = get_args(arg)[:1] if origin is Annotated else get_args(arg)
+    return origin is not Literal and any(map(_is_forward, types_inside))
 
 
 class _Scope(NamedTuple):

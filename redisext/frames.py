@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["outside", "stacklevel"]
+__all__ = ["inside", "outside", "stacklevel"]
 
 _PACKAGE = __name__.rpartition(".")[0]
 
@@ -15,7 +15,7 @@ def outside() -> Iterator[FrameType]:
     """The frames of this call that are not in Redisext, the nearest first."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
-        if not _inside(frame):
+        if not inside(frame.f_globals.get("__name__")):
             yield frame
         frame = frame.f_back
 
@@ -24,12 +24,12 @@ def stacklevel() -> int:
     """What `warnings.warn`, called by the caller of this function, needs in order to point at the user's line."""
     level = 1
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and _inside(frame):
+    while frame is not None and inside(frame.f_globals.get("__name__")):
         level += 1
         frame = frame.f_back
     return level
 
 
-def _inside(frame: FrameType) -> bool:
-    module = frame.f_globals.get("__name__", "")
+def inside(module: object) -> bool:
+    """Whether a module of this name is Redisext's."""
     return isinstance(module, str) and (module == _PACKAGE or module.startswith(f"{_PACKAGE}."))

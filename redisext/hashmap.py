@@ -293,7 +293,11 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
         words = (self._field(key), self._value(default))
         return Command(_SET_DEFAULT, (self.key,), words, lambda reply: self._values.decode(bulk(reply)))
 
-    def incr(self, key: K, by: float = 1) -> Command[V]:
+    @overload
+    def incr(self: HashMapCommands[K, int], key: K, by: int = 1) -> Command[int]: ...
+    @overload
+    def incr(self: HashMapCommands[K, float], key: K, by: float = 1) -> Command[float]: ...
+    def incr(self, key: K, by: float = 1) -> Command[Any]:
         """HINCRBY or HINCRBYFLOAT, O(1)."""
         return increment(_HINCRBY, _HINCRBYFLOAT, self._values, self.key, (self._field(key),), by)
 

@@ -55,11 +55,14 @@ _ENTER: Final = Op(
           redis.call("ZREM", KEYS[2], ARGV[1])
           return -1
         end
+        redis.call("GET", KEYS[1]) -- an error, where the key holds another structure: nobody will release that
         local time = redis.call("TIME")
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         redis.call("ZADD", KEYS[2], now + ARGV[3], ARGV[1])
         redis.call("PEXPIRE", KEYS[2], math.max(ARGV[3], redis.call("PTTL", KEYS[2])))
-        return math.max(0, redis.call("PTTL", KEYS[1]))
+        local left = redis.call("PTTL", KEYS[1])
+        if left == -1 then return 0 end
+        return math.max(1, left)
         """
     ),
 )
@@ -211,10 +214,16 @@ class Lock(Model[LockCommands]):
 
         Raises :exc:`~redisext.errors.LockNotOwned` if somebody else holds it; then it stays held.
         """
-        outcome = self._run(self.commands.release(self._token or ""))
-        if outcome < 0:
-            raise LockNotOwned(f"lock {self.key!r} is held by another: {self._how_lost()}")
+        how_lost, token = self._how_lost(), self._token
+        # Before the release, not after it: from then on another thread may acquire by this same object.
         self._token = None
+        try:
+            outcome = self._run(self.commands.release(token or ""))
+        except BaseException:
+            self._token = self.token or token  # it may be held still
+            raise
+        if outcome < 0:
+            raise LockNotOwned(f"lock {self.key!r} is held by another: {how_lost}")
         return bool(outcome)
 
     def extend(self, seconds: float | None = None) -> bool:
@@ -241,13 +250,16 @@ class Lock(Model[LockCommands]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         """Release. Raises :exc:`~redisext.errors.LockNotOwned` if the hold was lost while the block ran."""
+        how_lost = self._how_lost()
         try:
-            if not self.release():
-                raise LockNotOwned(f"lock {self.key!r} was lost before its block ended: {self._how_lost()}")
-        except LockNotOwned as lost:
-            if exc is None:
-                raise
-            exc.add_note(str(lost))
+            if self.release():
+                return
+            lost = LockNotOwned(f"lock {self.key!r} was lost before its block ended: {how_lost}")
+        except LockNotOwned as error:
+            lost = error
+        if exc is None:
+            raise lost
+        exc.add_note(str(lost))
 
     def _how_lost(self) -> str:
         if self._token is None:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
+
+from typing_extensions import TypeVar
 
 from redisext import backend as backends
 from redisext import command, element
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "Page"]
 
-C = TypeVar("C", bound=KeyCommands)
+C_co = TypeVar("C_co", bound=KeyCommands, default=KeyCommands, covariant=True)
 R = TypeVar("R")
 T = TypeVar("T")
 Cursor = TypeVar("Cursor")
@@ -40,7 +42,7 @@ Page: TypeAlias = tuple[list[T], Cursor | None]
 """Some elements, and where the next ones begin (None: there are no more)."""
 
 
-class Model(Generic[C]):
+class Model(Generic[C_co]):
     """The base of every structure. *key* and *connection* stand in for `KEY` and `CONNECTION`.
 
     Raises :exc:`~redisext.errors.ConfigurationError` where there is no key, where the connection is not one, or where
@@ -63,7 +65,7 @@ class Model(Generic[C]):
     backend: backends.Backend
     """Where the commands are carried out."""
 
-    commands: C
+    commands: C_co
     """The operations, described but not carried out: what a batch takes."""
 
     def __init__(
@@ -83,7 +85,7 @@ class Model(Generic[C]):
         self.commands = self._describe(prefix + key_bytes(key), prefix, *codecs)
 
     # Each structure knows the types of its own codecs; here they are of any.
-    def _describe(self, key: bytes, prefix: bytes, *codecs: Codec[Any]) -> C:
+    def _describe(self, key: bytes, prefix: bytes, *codecs: Codec[Any]) -> C_co:
         """The structure's commands on this key."""
         raise NotImplementedError
 

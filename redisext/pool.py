@@ -219,14 +219,14 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
         """Remove all elements. UNLINK, O(1); the memory is freed in the background."""
         self._run(self.commands.delete())
 
-    def __isub__(self, it: AbstractSet[Any]) -> Self:
+    def __isub__(self, it: AbstractSet[object]) -> Self:
         """Remove all of *it*, in one command. SREM, O(1) for each."""
         command = self.commands.remove_all(it)
         if command.args:
             self._run(command)
         return self
 
-    def __iand__(self, it: AbstractSet[Any]) -> Self:
+    def __iand__(self, it: AbstractSet[object]) -> Self:
         """Remove all but *it*, in one script. O(n) for n members."""
         self._run(self.commands.keep(it))
         return self
@@ -277,16 +277,16 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
     # --- As a set. Each of these compares or combines what one SMEMBERS gives, O(n); asking for each element would
     # be a command for each.
 
-    def __le__(self, other: AbstractSet[Any]) -> bool:
+    def __le__(self, other: AbstractSet[object]) -> bool:
         return _local(self) <= _local(other) if _is_set(other) else NotImplemented
 
-    def __lt__(self, other: AbstractSet[Any]) -> bool:
+    def __lt__(self, other: AbstractSet[object]) -> bool:
         return _local(self) < _local(other) if _is_set(other) else NotImplemented
 
-    def __ge__(self, other: AbstractSet[Any]) -> bool:
+    def __ge__(self, other: AbstractSet[object]) -> bool:
         return _local(self) >= _local(other) if _is_set(other) else NotImplemented
 
-    def __gt__(self, other: AbstractSet[Any]) -> bool:
+    def __gt__(self, other: AbstractSet[object]) -> bool:
         return _local(self) > _local(other) if _is_set(other) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
@@ -296,24 +296,24 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
 
     __hash__ = None  # type: ignore[assignment]  # as every mutable set
 
-    def isdisjoint(self, other: Iterable[Any]) -> bool:
+    def isdisjoint(self, other: Iterable[object]) -> bool:
         """Whether no element of *other* is there. SMEMBERS, O(n)."""
         return _local(self).isdisjoint(other)
 
-    def __and__(self, other: AbstractSet[Any]) -> set[T]:
+    def __and__(self, other: AbstractSet[object]) -> set[T]:
         return _local(self) & _local(other) if _is_set(other) else NotImplemented
 
     def __or__(self, other: AbstractSet[E]) -> set[T | E]:
         return _local(self) | _local(other) if _is_set(other) else NotImplemented
 
-    def __sub__(self, other: AbstractSet[Any]) -> set[T]:
+    def __sub__(self, other: AbstractSet[object]) -> set[T]:
         return _local(self) - _local(other) if _is_set(other) else NotImplemented
 
     def __xor__(self, other: AbstractSet[E]) -> set[T | E]:
         return _local(self) ^ _local(other) if _is_set(other) else NotImplemented
 
-    def __rand__(self, other: AbstractSet[Any]) -> set[T]:
-        return _local(other) & _local(self) if _is_set(other) else NotImplemented
+    def __rand__(self, other: AbstractSet[object]) -> set[T]:
+        return self & other if _is_set(other) else NotImplemented
 
     # A set of another kind on the left has its own idea of what comes out; it is not asked.
     def __ror__(self, other: AbstractSet[E]) -> set[T | E]:  # type: ignore[misc]

@@ -16,13 +16,14 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from redisext import dsn
+from redisext.backend import memory, redis
 from redisext.backend.abc import Backend, HasClient
 from redisext.backend.memory import MemoryBackend
 from redisext.backend.redis import Connection, RedisBackend
 from redisext.errors import EmbeddedWarning
 from redisext.frames import stacklevel
 
-__all__ = ["Backend", "Connection", "ConnectionSource", "HasClient", "connect", "shared"]
+__all__ = ["Backend", "Connection", "ConnectionSource", "HasClient", "connect", "memory", "redis", "shared"]
 
 ConnectionSource: TypeAlias = Backend | str | type[Connection]
 """What a model takes as its connection: a backend, a DSN, or a `Connection` class."""

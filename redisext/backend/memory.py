@@ -21,7 +21,7 @@ import redis
 from redisext.backend import failures
 from redisext.command import Argument, Command, Op, Reply
 from redisext.dsn import Configuration
-from redisext.errors import BackendClosed, ConfigurationError, WrongType
+from redisext.errors import ConfigurationError, WrongType
 
 if TYPE_CHECKING:
     from typing import Self
@@ -60,8 +60,8 @@ class MemoryBackend:
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*."""
         if self._closed:
-            raise BackendClosed(f"the backend {self.configuration} was closed; connect again")
-        return command.read(self._store.call(command))
+            raise failures.closed(self.configuration)
+        return command.read(self._store.call(command, self))
 
     @cached_property
     def client(self) -> redis.Redis:
@@ -107,9 +107,9 @@ class _Store:
         self._lock = threading.Lock()
         self._waiters: list[_Waiter] = []
 
-    def call(self, command: Command[object]) -> Reply:
+    def call(self, command: Command[object], backend: MemoryBackend) -> Reply:
         if command.op.blocks:
-            return self._wait(command)
+            return self._wait(command, backend)
         with self._lock:
             reply = self._do(command)
             if self._waiters and not command.op.reads:
@@ -150,10 +150,10 @@ class _Store:
             self._connection.disconnect()
             raise
 
-    def _wait(self, command: Command[object]) -> Reply:
+    def _wait(self, command: Command[object], backend: MemoryBackend) -> Reply:
         timeout = command.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
-        waiter = _Waiter(command)
+        waiter = _Waiter(command, backend)
         with self._lock:
             self._serve()
             reply = waiter.attempt(self._do)
@@ -162,7 +162,7 @@ class _Store:
             self._waiters.append(waiter)
         try:
             while not waiter.served.wait(_until(deadline)):
-                if deadline is not None and time.monotonic() >= deadline:
+                if backend.closed or (deadline is not None and time.monotonic() >= deadline):
                     break
                 with self._lock:
                     # Data may have come by a client that does not go through this store. One looks for all.
@@ -174,11 +174,15 @@ class _Store:
                     self._waiters.remove(waiter)
         if waiter.error is not None:
             raise waiter.error
+        if waiter.reply is None and backend.closed:
+            raise failures.closed(backend.configuration)
         return waiter.reply
 
     def _serve(self) -> None:
         """Hand what there is to those who wait, in the order in which they came."""
         for waiter in list(self._waiters):
+            if waiter.backend.closed:
+                continue
             try:
                 waiter.reply = waiter.attempt(self._do)
             except WrongType:
@@ -193,7 +197,8 @@ class _Store:
 class _Waiter:
     """A blocking command that has not had its reply yet."""
 
-    def __init__(self, command: Command[object]) -> None:
+    def __init__(self, command: Command[object], backend: MemoryBackend) -> None:
+        self.backend = backend
         self._at_once = replace(command, op=_AT_ONCE[command.op.name], args=())
         self.served = threading.Event()
         self.reply: Reply = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import stat
@@ -41,8 +42,7 @@ def connections(server: RedisServer, name: str) -> list[str]:
     """The ids of the connections whose `client_name` is *name*."""
     listed = server.call("CLIENT", "LIST")
     assert isinstance(listed, bytes)
-    clients = [dict(pair.partition("=")[::2] for pair in line.split(" ")) for line in listed.decode().splitlines()]
-    return [client["id"] for client in clients if client["name"] == name]
+    return re.findall(rf"^id=(\d+) .* name={name} ", listed.decode(), re.MULTILINE)
 
 
 def blocked(server: RedisServer) -> int:

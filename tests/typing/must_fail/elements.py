@@ -31,7 +31,6 @@ Stack[str]("words").push(b"word")  # E: argument
 PriorityQueue[str]("tasks").push(1, 1)  # E: argument
 PriorityQueue[str]("tasks").push("sweep")  # E: missing-argument
 PriorityQueue[str]("tasks").push("sweep", "first")  # E: argument
-1 in PriorityQueue[str]("tasks")  # E: operator
 Map[Event]("latest").set("signup")  # E: argument
 Map[Event]("latest").update(lambda event: "signup")  # E: argument mypy=arg-type,return-value
 Map[Event]("latest").update(lambda event: event)  # E: argument mypy=arg-type,return-value
