@@ -150,17 +150,14 @@ def _adapter(element_type: object, name: str) -> TypeAdapter[object]:
         # name. What is no type, pydantic refuses.
         alias = cast("type[object]", NewType("Element", element_type))  # pyright: ignore[reportGeneralTypeIssues]
         adapter = TypeAdapter(alias, config=_CONFIG)
+        adapter.rebuild()  # raises if a name inside the type is not defined
     except PydanticUndefinedAnnotation as error:
         raise Unresolved(error.name) from error
     except PydanticUserError as error:
-        if error.code == "class-not-fully-defined":
-            raise Unresolved(f"a name inside {name}") from error
         raise ConfigurationError(
             f"{name} cannot be stored: pydantic knows no way to write it as JSON. Use a pydantic model, a dataclass, a "
             "built-in type or a TypedDict (before Python 3.12 from typing_extensions), or give the class a SERIALIZER"
         ) from error
-    if not adapter.pydantic_complete:
-        raise Unresolved(f"a name inside {name}")
     return adapter
 
 

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import sys
 import types
-import typing
 import weakref
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import (
     Annotated,
-    Any,
     Final,
     ForwardRef,
     Generic,
@@ -164,24 +162,20 @@ def _new_class(cls: type, args: tuple[object, ...], scope: _Scope | None = None)
     return types.new_class(f"{cls.__name__}[{names}]", (note,), exec_body=lambda namespace: namespace.update(body))
 
 
-def _model_of(note: Any, *args: object, **kwargs: object) -> object:
-    """Calling the note; `typing` would make a model without any element type of it."""
-    return _new_class(note.__origin__, note.__args__)(*args, **kwargs)
+class _Open(types.GenericAlias):
+    """``Queue[T]``: a base for class statements, and nothing more while nobody says what T is."""
 
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """A model of open elements: it refuses to be made, and says which variable it is."""
+        return _new_class(cast("type", self.__origin__), self.__args__)(*args, **kwargs)
 
-def _filled_in(note: Any, args: tuple[object, ...]) -> object:
-    """What the note becomes when types are put in for its variables."""
-    return parametrize(note.__origin__, args)
-
-
-_Open: Final[Any] = types.new_class(
-    "_Open",
-    # The class of its notes, which `typing` keeps to itself; `Generic[K, V]` beside it in a class statement needs it.
-    (vars(typing)["_GenericAlias"],),
-    {"_root": True},
-    lambda body: body.update({"__call__": _model_of, "copy_with": _filled_in}),
-)
-"""`typing`'s note of a model, which is a base for class statements and nothing more."""
+    # A class, once no variable is open any more.
+    def __getitem__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, params: object
+    ) -> object:
+        """What becomes of it when types are put in for its variables."""
+        origin = cast("type", self.__origin__)
+        return parametrize(origin, types.GenericAlias(origin, self.__args__)[params].__args__)
 
 
 def _substitute(arg: object, given: Mapping[object, object]) -> object:

@@ -36,14 +36,9 @@ def why_not_canonical(schema: object) -> str | None:
 def native_scalar(schema: object) -> type | None:
     """int, float, str or bytes where the type is one of them with conditions: `Annotated[int, Field(ge=0)]`."""
     node = schema
-    while is_mapping(node):
-        kind = node.get("type")
-        if kind in _SCALARS:
-            return _SCALARS[kind]
-        if kind not in ("function-after", "function-before", "default", "definitions"):
-            return None
+    while is_mapping(node) and node.get("type") in ("function-after", "function-before", "default", "definitions"):
         node = node.get("schema")
-    return None
+    return _SCALARS.get(node.get("type")) if is_mapping(node) else None
 
 
 _SCALARS: Final[Mapping[object, type]] = {"int": int, "float": float, "str": str, "bytes": bytes}

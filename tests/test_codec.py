@@ -18,7 +18,7 @@ from enum import Enum, IntEnum, IntFlag, StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Union, cast
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NoReturn, NotRequired, Union, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -43,7 +43,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from redisext.codec import codec_for, serializer_codec, type_name
+from redisext.codec import Unresolved, codec_for, serializer_codec, type_name
 from redisext.command import Command, Op
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
 from redisext.queue import Queue
@@ -465,8 +465,27 @@ class TestRoundTrip:
         assert codec_for(list[int]) is not codec_for(list[int], identity=True)
 
     def test_conditions_that_cannot_be_hashed_are_no_hindrance(self) -> None:
-        type_ = Annotated[int, Field(ge=0, json_schema_extra={"unhashable": []})]
-        assert codec_for(type_).encode(5) == b"5"
+        codec = codec_for(Annotated[int, Field(ge=0), {"not": "hashable"}])
+        assert codec.encode(5) == b"5"
+        with pytest.raises(EncodeError):
+            codec.encode(-5)
+
+    def test_other_errors_of_a_type_are_its_own(self) -> None:
+        class Broken:
+            @classmethod
+            def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
+                raise TypeError("this type is broken")
+
+        with pytest.raises(TypeError, match="this type is broken"):
+            codec_for(Broken)
+
+    def test_a_name_that_is_not_defined_is_told(self) -> None:
+        @dataclass
+        class Waiting:
+            inner: list[NowhereDefined]  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+
+        with pytest.raises(Unresolved, match="NowhereDefined"):
+            codec_for(Waiting)
 
     def test_the_order_of_a_union_is_kept_although_python_calls_both_equal(self) -> None:
         first, second = codec_for(int | str), codec_for(str | int)
@@ -686,6 +705,14 @@ class FrozenPoint:
     x: float
 
 
+def drop_last(numbers: list[int]) -> list[int]:
+    return numbers[:-1]
+
+
+def as_point(value: object) -> object:
+    return Point(0.0) if isinstance(value, Thing) else value
+
+
 def nested(depth: int) -> list[object]:
     """A list in a list in a list ..."""
     inside: list[object] = []
@@ -762,6 +789,8 @@ LOST_WHEN_WRITTEN = [
     pytest.param(Stripped, Stripped.model_construct(name=" a "), id="what a validator changes"),
     pytest.param(Annotated[str, BeforeValidator(str.strip)], " a ", id="what a validator changes in a scalar"),
     pytest.param(Annotated[int, AfterValidator(float)], 1, id="what a validator makes another type of"),
+    pytest.param(Annotated[list[int], AfterValidator(drop_last)], [1, 2], id="what a validator takes away"),
+    pytest.param(Annotated[Point, BeforeValidator(as_point)], Thing(), id="what a validator makes of another type"),
     pytest.param(Open, Open.model_construct(number=1, more=(1, 2)), id="an extra field of another type"),
     pytest.param(str, "\ud800", id="a lone surrogate"),
     pytest.param(list[str], ["\ud800"], id="a lone surrogate, inside"),

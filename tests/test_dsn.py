@@ -50,13 +50,17 @@ GOOD = [
     ("redis://h?prefix=app%3A&socket_timeout=0.5", Configuration(host="h", prefix="app:", socket_timeout=0.5)),
     ("redis://h/1?socket_connect_timeout=2", Configuration(host="h", db=1, socket_connect_timeout=2.0)),
     ("redis://h?max_connections=7&client_name=me", Configuration(host="h", max_connections=7, client_name="me")),
-    ("redis://h?replicas=r1,r2:7000", Configuration(host="h", replicas=(Configuration(host="r1"),
-        Configuration(host="r2", port=7000)))),
+    (
+        "redis://h?replicas=r1,r2:7000",
+        Configuration(host="h", replicas=(Configuration(host="r1"), Configuration(host="r2", port=7000))),
+    ),
     ("redis://h?replicas=[::1]:7000", Configuration(host="h", replicas=(Configuration(host="::1", port=7000),))),
-    ("redis://h?replicas=rediss%3A%2F%2F:secret%40r/1", Configuration(host="h", replicas=(
-        Configuration(transport="tls", host="r", db=1, password="secret"),))),
+    (
+        "redis://h?replicas=rediss%3A%2F%2F:secret%40r/1",
+        Configuration(host="h", replicas=(Configuration(transport="tls", host="r", db=1, password="secret"),)),
+    ),
     ("redis://h\n", SERVER),
-]  # fmt: skip
+]
 
 BAD = [
     ("", "begins with its scheme"),

@@ -101,7 +101,8 @@ _shared: Final[weakref.WeakValueDictionary[dsn.Configuration, RedisBackend | Mem
     weakref.WeakValueDictionary()
 )
 _shared_lock: Final = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread that it has not
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    # A child must not find it held by a thread that it has not.
     os.register_at_fork(
         before=_shared_lock.acquire, after_in_parent=_shared_lock.release, after_in_child=_shared_lock.release
     )

@@ -124,7 +124,7 @@ class _Store:
         """After it, in the parent."""
         self._lock.release()
 
-    def begin_again(self) -> None:
+    def begin_again(self) -> None:  # pragma: no cover  # a forked child is not measured
         """After it, in the child, to which the threads that wait did not come along."""
         self._waiters.clear()
         self._lock.release()
@@ -251,11 +251,11 @@ def _after_fork_in_parent() -> None:
     _stores_lock.release()
 
 
-def _after_fork_in_child() -> None:
+def _after_fork_in_child() -> None:  # pragma: no cover  # a forked child is not measured
     for store in _stores.values():
         store.begin_again()
     _stores_lock.release()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

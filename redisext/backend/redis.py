@@ -191,7 +191,7 @@ class _Node:
         except Exception as error:
             if self._closed:
                 raise failures.closed(self.configuration) from error
-            if isinstance(error, redis.exceptions.RedisError):
+            if isinstance(error, (redis.exceptions.RedisError, UnicodeError)):  # the latter for a host's name
                 raise failures.unreachable(self.configuration, error) from error
             raise
         sent = settled = False

@@ -23,6 +23,7 @@ from redisext.errors import (
     BackendClosed,
     ConfigurationError,
     ConnectionFailed,
+    EmbeddedWarning,
     RedisextError,
     Timeout,
     WrongType,
@@ -483,6 +484,14 @@ class TestDefault:
         assert warning.startswith(f"{program}:4: EmbeddedWarning: no server was named: data lives in this process")
         assert line.strip() == first
 
+    def test_the_warning_comes_once_however_often_the_default_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("REDISEXT_URL", raising=False)
+        monkeypatch.setattr("redisext.backend._warned", threading.Event())
+        with pytest.warns(EmbeddedWarning, match="REDISEXT_URL") as caught:
+            models = [Counter[int]("hits", redisext.connect()), Counter[int]("hits"), Counter[int]("hits")]
+        assert [warning.filename for warning in caught] == [__file__]
+        assert {repr(one.backend) for one in models} == {"<MemoryBackend memory://>"}
+
     def test_an_empty_name_in_the_environment_is_none(self) -> None:
         done = run_python("import redisext; print(redisext.connect())", flags=("-W", "always"), REDISEXT_URL="")
         assert done.stdout == "<MemoryBackend memory://>\n"
@@ -545,7 +554,7 @@ class TestFork:
 
             busy = [threads.submit(work) for work in (use, make) * 4]
             try:
-                for _ in range(40):
+                for _ in range(20):
                     assert in_child(lambda: Map[str]("child", db).set("was here")) == "True"
                     assert in_child(lambda: Map[str]("child", url).get()) == "was here"
             finally:

@@ -62,6 +62,14 @@ class TestServerDown:
         ):
             Counter[int]("hits", db).incr()
 
+    def test_a_host_whose_name_is_none_is_named(self) -> None:
+        host = "x" * 64 + ".example"
+        with (
+            redisext.connect(f"redis://{host}") as db,
+            pytest.raises(ConnectionFailed, match=f"^cannot reach redis://{host}:6379/0: "),
+        ):
+            Counter[int]("hits", db).incr()
+
     def test_a_unix_socket_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with (
             redisext.connect(f"unix://{tmp_path}/none.sock") as db,
@@ -193,6 +201,15 @@ class TestReplyLost:
         assert isinstance(unknown.value.__cause__, redis.exceptions.ConnectionError)
         assert proxy.connections == 1
         assert calls(server, word) == before + 1
+
+    def test_a_script_that_was_sent_in_full_may_have_run(self, proxy: Proxy, server: RedisServer, db: Backend) -> None:
+        lock = Lock("nightly", db)
+        assert lock.acquire(30)
+        server.call("SCRIPT", "FLUSH")
+        proxy.on_reply = lambda data: data if data.startswith(b"-NOSCRIPT") else None
+        with pytest.raises(OutcomeUnknown, match="after release the lock on key 'nightly' was sent"):
+            lock.release()
+        assert server.call("EXISTS", "nightly") == 0
 
     def test_the_backend_goes_on_with_another_connection(self, proxy: Proxy, db: Backend) -> None:
         hits = Counter[int]("hits", db)
@@ -512,6 +529,23 @@ class TestScripts:
             assert best.update(lambda score: (score or 0) + 1) == 1
             own_server.restart()
             assert best.update(lambda score: (score or 0) + 1) == 1
+
+
+@pytest.mark.parametrize("step", ["connect", "send_command", "read_response"])
+def test_what_is_no_failure_of_the_network_is_raised_as_it_is(
+    url: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with redisext.connect(url, max_connections=1) as db:
+        hits = Counter[int]("hits", db)
+        assert hits.incr() == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(redis.Connection, step, fail)
+            with pytest.raises(ZeroDivisionError):
+                hits.get()
+        assert hits.get() == 1
 
 
 def test_every_failure_has_one_root(proxy: Proxy, db: Backend) -> None:

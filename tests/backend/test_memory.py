@@ -204,6 +204,12 @@ class TestWaiting:
         assert [waiter.result(PATIENCE) for waiter in waiters] == [1, 2, 3]
         assert jobs.items() == [4]
 
+    def test_who_waits_in_vain_gets_nothing_when_the_time_is_over(self, db: Backend) -> None:
+        begun = time.monotonic()
+        assert at_once([partial(Queue[int]("jobs", db).pop_wait, 0.3)] * 3) == [None] * 3
+        assert time.monotonic() - begun >= 0.3
+        assert waiting(db) == 0
+
     def test_the_engines_own_client_wakes_as_well(self, db: MemoryBackend) -> None:
         jobs, other = Queue[str]("jobs", db), Stack[str]("other", db)
         first, second = start(other.pop_wait), start(jobs.pop_wait)
@@ -280,11 +286,14 @@ class TestClient:
         assert hits.get() == 5
 
 
-class Interrupting:
-    """In place of a lock: as if somebody pressed Ctrl-C just before it was taken."""
+class Raising:
+    """In place of the engine's lock: what is raised when it should be taken."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self._error = error
 
     def __enter__(self) -> None:
-        raise KeyboardInterrupt
+        raise self._error
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
@@ -292,14 +301,34 @@ class Interrupting:
 
 
 class TestInterrupts:
-    def test_one_inside_the_engine_leaves_it_usable(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def engine(self, monkeypatch: pytest.MonkeyPatch) -> fakeredis.FakeServer:
+        """The engine of the next store."""
         engine = fakeredis.FakeServer()
         monkeypatch.setattr(fakeredis, "FakeServer", lambda: engine)
+        return engine
+
+    def test_an_error_while_one_waits_is_raised_there(
+        self, url: str, engine: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with redisext.connect(url) as db:
+            jobs = Queue[str]("jobs", db)
+            waiter = start(jobs.pop_wait)
+            wait_for(db, 1)
+            with monkeypatch.context() as patch:
+                patch.setattr(engine, "lock", Raising(ZeroDivisionError))
+                assert isinstance(waiter.exception(PATIENCE), ZeroDivisionError)
+            assert jobs.push("sweep") == 1
+            assert jobs.pop_wait(1) == "sweep"
+
+    def test_one_inside_the_engine_leaves_it_usable(
+        self, url: str, engine: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with redisext.connect(url) as db:
             hits = Counter[int]("hits", db)
             assert hits.incr() == 1
             with monkeypatch.context() as patch:
-                patch.setattr(engine, "lock", Interrupting())
+                patch.setattr(engine, "lock", Raising(KeyboardInterrupt))
                 with pytest.raises(KeyboardInterrupt):
                     hits.incr()
             assert [hits.incr(), hits.get()] == [2, 2]

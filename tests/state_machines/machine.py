@@ -2,6 +2,9 @@
 
 A machine has a rule for each operation, which does the same to the collection and to the twin and compares what comes
 of it. After each step its invariants compare all that can be seen of the two.
+
+Which element a set or a hash gives away is for the server to choose. So what is drawn must not depend on what is there:
+a rule that is for some states only asks about them itself, where a precondition would make its run one of a kind.
 """
 
 from __future__ import annotations
