@@ -29,7 +29,14 @@ from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Final, ForwardRef, Never, NewType, Protocol, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
@@ -330,6 +337,8 @@ class _Json:
         try:
             back: object = self._validator.validate_json(raw, strict=True)
             change = _change(value, back)
+        except ValidationError as error:
+            raise self._mismatch(value, f"what is written for it would not be read back{_where(error)}") from error
         except (ValueError, ArithmeticError) as error:
             raise self._mismatch(value) from error
         if change is not None:
@@ -338,15 +347,23 @@ class _Json:
 
     def _mismatch(self, value: object, change: str | None = None) -> EncodeError:
         """Say why *value* cannot be stored: it is not of the type, or it would come back as something else."""
-        not_one = _refuse(value, self.element, "it is not an instance of the type, or breaks its conditions")
+        not_one = "it is not an instance of the type, or breaks its conditions"
         try:
             checked: object = self._validator.validate_python(value, strict=True)
-        except ValueError as error:
-            not_one.__cause__ = error
-            return not_one
-        if type(checked) is not type(value) and change is None:
-            return not_one
+        except ValidationError as error:
+            return _refuse(value, self.element, f"{not_one}{_where(error)}")
+        except ValueError:
+            return _refuse(value, self.element, not_one)
+        if type(checked) is not type(value):
+            return _refuse(value, self.element, not_one)
         return _refuse(value, self.element, change or _LOST)
+
+
+def _where(error: ValidationError) -> str:
+    """The first of pydantic's findings: where in the value, and what. The value itself is not repeated."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f" ({place}: {first['msg']})" if place else f" ({first['msg']})"
 
 
 _LOST: Final = (

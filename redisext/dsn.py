@@ -235,7 +235,8 @@ def _db(value: object) -> int:
 def _option(name: str, value: object) -> object:
     convert = _OPTIONS.get(name)
     if convert is None:
-        raise ConfigurationError(f"unknown option {name!r}; known are {', '.join(_OPTIONS)}")
+        hint = ", and the database stands in the path: redis://host:port/0" if name == "db" else ""
+        raise ConfigurationError(f"unknown option {name!r}; known are {', '.join(_OPTIONS)}{hint}")
     return convert(name, value)
 
 

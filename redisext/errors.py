@@ -81,7 +81,7 @@ class DecodeError(RedisextError, ValueError):
     def __str__(self) -> str:
         where = "" if self.key is None else f" under key {self.key!r}"
         return (
-            f"the value stored{where} is not a {self.element}: {excerpt(self.raw)}; "
+            f"the value stored{where} is not of type {self.element}: {excerpt(self.raw)}; "
             "its bytes are in .raw, the parser's reason in __cause__"
         )
 

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 from redisext.command import Command, Op, Reply, Script, Steps, Wait, text
 from redisext.element import Position
 from redisext.errors import DecodeError, EncodeError
-from redisext.key import ElementCommands, KeyCommands
+from redisext.key import ElementCommands, KeyCommands, expiration_ms
 from redisext.model import Model, Page
 from redisext.nothing import NOTHING
 from redisext.number import increment
@@ -65,9 +65,10 @@ class MapCommands(ElementCommands[T]):
         """GET, O(1)."""
         return Command(_GET, (self.key,), (), self._or(default))
 
-    def set(self, value: T) -> Command[bool]:
-        """SET, O(1)."""
-        return Command(_SET, (self.key,), (self._encode(value),), flag)
+    def set(self, value: T, *, expire: float | None = None) -> Command[bool]:
+        """SET, with PX where there is an expiry, O(1)."""
+        expiry = () if expire is None else ("PX", expiration_ms("expire", expire))
+        return Command(_SET, (self.key,), (self._encode(value), *expiry), flag)
 
     @overload
     def incr(self: MapCommands[int], by: int = 1) -> Command[int]: ...
@@ -140,12 +141,15 @@ class Map(Model[MapCommands[T]]):
         """
         return self._run(self.commands.get(default))
 
-    def set(self, value: T) -> bool:
-        """Store *value*; always True. Takes an expiry away. SET, O(1).
+    def set(self, value: T, *, expire: float | None = None) -> bool:
+        """Store *value*, to be deleted after *expire* seconds (None: never); always True. SET, O(1).
 
-        Raises :exc:`~redisext.errors.EncodeError` if it is not of the element type; then the old one stays.
+        Replaces whatever is under the key, another structure too, and its expiry.
+
+        Raises :exc:`~redisext.errors.EncodeError` if *value* is not of the element type, and
+        :exc:`~redisext.errors.ArgumentError` for an expiry that is not above 0; then the old value stays.
         """
-        return self._run(self.commands.set(value))
+        return self._run(self.commands.set(value, expire=expire))
 
     def put(self, value: T) -> bool:
         """The same as `set`: the name that the examples of redisext 2.0.2 used."""
@@ -376,6 +380,9 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
 
     Each change is one command or one script, so it is atomic. Keys are looked up by their bytes, so their type must be
     one whose equal values are written alike (`str`, `int`, a model of such fields).
+
+    What `[]` and `get` give is a copy: changing it (``h["a"].append(1)``) changes nothing in Redis until it is stored
+    again.
 
     Iteration, `items` and `values` fetch some hundred pairs at a time, in no order. A pair that is there all along is
     given at least once; one that comes or goes meanwhile may be missing, and one may come twice while the hash grows.

@@ -17,7 +17,7 @@ from redisext.reply import array, bulk, flag, integer
 if TYPE_CHECKING:
     from redisext.codec import Codec
 
-__all__ = ["ElementCommands", "Expire", "Key", "KeyCommands", "key_bytes", "milliseconds"]
+__all__ = ["ElementCommands", "Expire", "Key", "KeyCommands", "expiration_ms", "key_bytes", "milliseconds"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -117,6 +117,14 @@ def key_bytes(key: object) -> bytes:
         return key if isinstance(key, bytes) else str(key).encode()
     except UnicodeEncodeError as error:
         raise ArgumentError(f"a key is text that UTF-8 can write, not {key!r}") from error
+
+
+def expiration_ms(name: str, seconds: object) -> int:
+    """The time until a key that is set now is deleted, in the server's unit. Raises as `milliseconds`, and for 0."""
+    expiry = milliseconds(name, seconds, least=0)
+    if expiry == 0:
+        raise ArgumentError(f"{name} is above 0 seconds; None for a key that never expires")
+    return expiry
 
 
 def milliseconds(name: str, seconds: object, *, least: float) -> int:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redisext.command import Command, Op, Script, Steps
 from redisext.errors import ArgumentError, LockNotOwned
-from redisext.key import KeyCommands, milliseconds
+from redisext.key import KeyCommands, expiration_ms
 from redisext.model import Model
 from redisext.reply import done, flag, integer
 
@@ -77,12 +77,12 @@ _RELEASE: Final = Op(
         local holder = redis.call("GET", KEYS[1])
         if not holder then return 0 end
         if holder ~= ARGV[1] then return -1 end
-        redis.call("DEL", KEYS[1])
+        -- The list too: a waiter that was awake already leaves the element that was to wake it.
+        redis.call("DEL", KEYS[1], KEYS[3])
         local time = redis.call("TIME")
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         redis.call("ZREMRANGEBYSCORE", KEYS[2], "-inf", "(" .. now)
         if redis.call("ZCARD", KEYS[2]) > 0 then
-          redis.call("DEL", KEYS[3])
           redis.call("RPUSH", KEYS[3], "")
           redis.call("PEXPIRE", KEYS[3], 1000)
         end
@@ -117,13 +117,13 @@ class LockCommands(KeyCommands):
 
     def acquire(self, token: str, expiration: float | None) -> Command[bool]:
         """SET NX PX, O(1)."""
-        expiry = () if expiration is None else ("PX", _expiry(expiration))
+        expiry = () if expiration is None else ("PX", expiration_ms("expiration", expiration))
         return Command(_ACQUIRE, (self.key,), (token, "NX", *expiry), flag)
 
     def acquire_wait(self, token: str, expiration: float | None, wait: float) -> Steps[bool]:
         """Acquire, waiting up to *wait* seconds; see the head of this module."""
         give_up = time.monotonic() + wait
-        expiry = "" if expiration is None else _expiry(expiration)
+        expiry = "" if expiration is None else expiration_ms("expiration", expiration)
         acquired = False
         try:
             while True:
@@ -149,7 +149,7 @@ class LockCommands(KeyCommands):
 
     def extend(self, token: str, seconds: float) -> Command[bool]:
         """A script over GET and PEXPIRE, O(1)."""
-        return Command(_EXTEND, (self.key,), (token, _expiry(seconds)), flag)
+        return Command(_EXTEND, (self.key,), (token, expiration_ms("seconds", seconds)), flag)
 
     def locked(self) -> Command[bool]:
         """EXISTS on the primary, O(1)."""
@@ -265,13 +265,6 @@ class Lock(Model[LockCommands]):
         if self._token is None:
             return "this object never acquired it, or has released it"
         return "it expired; give it a longer expiry, or extend it while the work goes on"
-
-
-def _expiry(seconds: float) -> int:
-    expiry = milliseconds("expiration", seconds, least=0)
-    if expiry == 0:
-        raise ArgumentError("expiration is above 0 seconds; None for a lock that never expires")
-    return expiry
 
 
 def _wait(wait: object) -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -59,15 +59,6 @@ class Model(Generic[C_co]):
     _made_codecs: ClassVar[tuple[Codec[object], ...]]
     _held_backend: ClassVar[backends.Backend]
 
-    key: str | bytes | int
-    """The key, as it was given; the backend's prefix is not part of it."""
-
-    backend: backends.Backend
-    """Where the commands are carried out."""
-
-    commands: C_co
-    """The operations, described but not carried out: what a batch takes."""
-
     def __init__(
         self, key: str | bytes | int | None = None, connection: backends.ConnectionSource | None = None
     ) -> None:
@@ -78,11 +69,29 @@ class Model(Generic[C_co]):
             raise ConfigurationError(
                 f"{cls.__name__} has no key: pass one, {cls.__name__}('key'), or set KEY on the class"
             )
-        self.key = key
+        self._key = key
         codecs = cls._ready_codecs()
-        self.backend = cls._own_backend() if connection is None else _as_backend(connection, reuse=cls.CONNECTION_REUSE)
-        prefix = self.backend.prefix.encode()
-        self.commands = self._describe(prefix + key_bytes(key), prefix, *codecs)
+        if connection is None:
+            self._backend = cls._own_backend()
+        else:
+            self._backend = _as_backend(connection, reuse=cls.CONNECTION_REUSE)
+        prefix = self._backend.prefix.encode()
+        self._commands = self._describe(prefix + key_bytes(key), prefix, *codecs)
+
+    @property
+    def key(self) -> str | bytes | int:
+        """The key, as it was given; the backend's prefix is not part of it."""
+        return self._key
+
+    @property
+    def backend(self) -> backends.Backend:
+        """Where the commands are carried out."""
+        return self._backend
+
+    @property
+    def commands(self) -> C_co:
+        """The operations, described but not carried out: `model.backend.execute` does that."""
+        return self._commands
 
     # Each structure knows the types of its own codecs; here they are of any.
     def _describe(self, key: bytes, prefix: bytes, *codecs: Codec[Any]) -> C_co:
@@ -134,13 +143,19 @@ class Model(Generic[C_co]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.key!r}, {self.backend!r})"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} is neither copied nor pickled: it goes with its connections. "
+            "Hand on its key, and make another where it is needed"
+        )
+
     # --- For the structures
 
     def _run(self, what: Command[R]) -> R:
-        return self.backend.execute(what)
+        return self._backend.execute(what)
 
     def _run_steps(self, steps: Steps[R]) -> R:
-        return command.run(steps, self.backend.execute)
+        return command.run(steps, self._backend.execute)
 
     def _pages(self, page: Callable[[Cursor | None], Command[Page[T, Cursor]]]) -> Iterator[T]:
         """All elements, a page in memory at a time."""
@@ -207,6 +222,8 @@ class Model(Generic[C_co]):
     @classmethod
     def _codec(cls, position: element.Position, arg: object) -> Codec[object]:
         if cls.SERIALIZER is not None and position.serialized:
+            if not (hasattr(cls.SERIALIZER, "encode") and hasattr(cls.SERIALIZER, "decode")):
+                raise ConfigurationError(f"{cls.__name__}.SERIALIZER has no encode and decode")
             return serializer_codec(cls.SERIALIZER, type_name(cls.SERIALIZER if arg is None else arg))
         if arg is None:
             return codec_for(position.allowed[0]) if position.allowed else RAW

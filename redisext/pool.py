@@ -464,9 +464,9 @@ class SortedSet(Model[SortedSetCommands[T]]):
     * the key: `expire`, `ttl`, `persist`, `rename`, `exists`
 
     `members`, `rank` and iteration begin with the highest score, `members_by_score` with the lowest. Elements of equal
-    score stand in the order of their bytes. Elements are looked up by their bytes, so their type must be one whose
-    equal values are written alike. Iteration fetches some hundred elements at a time, by rank: those whose rank others
-    change meanwhile may be given twice, or not at all.
+    score stand in the order of their bytes where the lowest comes first, and else in the reverse. Elements are looked
+    up by their bytes, so their type must be one whose equal values are written alike. Iteration fetches some hundred
+    elements at a time, by rank: those whose rank others change meanwhile may be given twice, or not at all.
 
     >>> scores = SortedSet[str]("scores", "memory://docs")
     >>> scores.add("ada", 3), scores.add("bob", 1), scores.incr("bob", 4)

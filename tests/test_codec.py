@@ -1231,7 +1231,7 @@ class TestReading:
     def test_the_command_adds_the_key(self) -> None:
         command = Command(Op("GET"), (b"site:\xff",), (), lambda reply: codec_for(int).decode(bulk(reply)))
         with pytest.raises(
-            DecodeError, match=r"the value stored under key 'site:\\\\xff' is not a int: b'x'"
+            DecodeError, match=r"the value stored under key 'site:\\\\xff' is not of type int: b'x'"
         ) as caught:
             command.read(b"x")
         assert caught.value.key == "site:\\xff"
@@ -1299,7 +1299,7 @@ class TestOwnSerializer:
         assert isinstance(caught.value.__cause__, TypeError)
 
     def test_its_errors_are_the_cause(self) -> None:
-        with pytest.raises(DecodeError, match="is not a thing") as caught:
+        with pytest.raises(DecodeError, match="is not of type thing") as caught:
             serializer_codec(Doubling(), "thing").decode(b"x")
         assert isinstance(caught.value.__cause__, KeyError)
         assert caught.value.raw == b"x"

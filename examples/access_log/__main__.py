@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int | str:
     parser.add_argument("file", type=Path, nargs="?", default=LOG, help="a log in Combined Log Format")
     log: Path = parser.parse_args(arguments).file
     try:
-        with redisext.connect(os.environ.get("REDISEXT_URL", "memory://"), prefix="demo:") as db:
+        with redisext.connect(os.environ.get("REDISEXT_URL") or "memory://", prefix="demo:") as db:
             print(f"Counting {log.name} in {db}")
             return run(log, Traffic(db))
     except KeyboardInterrupt:

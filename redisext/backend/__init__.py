@@ -20,7 +20,7 @@ from redisext.backend import memory, redis
 from redisext.backend.abc import Backend, HasClient
 from redisext.backend.memory import MemoryBackend
 from redisext.backend.redis import Connection, RedisBackend
-from redisext.errors import EmbeddedWarning
+from redisext.errors import ConfigurationError, EmbeddedWarning
 from redisext.frames import stacklevel
 
 __all__ = ["Backend", "Connection", "ConnectionSource", "HasClient", "connect", "memory", "redis", "shared"]
@@ -59,9 +59,9 @@ def connect(
 
     >>> db = connect("memory://docs", prefix="app:")
     >>> db
-    <MemoryBackend memory://docs>
+    <MemoryBackend memory://docs prefix='app:'>
     """
-    configuration = _default_configuration() if url is None else dsn.parse(url)
+    configuration = _default_configuration() if url is None else dsn.parse(_checked(url))
     return _make(
         configuration.with_options(
             {
@@ -74,6 +74,14 @@ def connect(
                 "ssl_ca_certs": ssl_ca_certs,
             }
         )
+    )
+
+
+def _checked(url: object) -> str:
+    if isinstance(url, str):
+        return url
+    raise ConfigurationError(
+        f"a server is named by its DSN, as in 'redis://localhost:6379/0', not by a {type(url).__name__}"
     )
 
 

@@ -59,8 +59,8 @@ def broken(where: Configuration, command: Command[object], error: Exception, *, 
         return unreachable(where, error)
     if sent and not command.op.repeatable:
         return OutcomeUnknown(
-            f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent: "
-            "it was carried out once or not at all",
+            f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent "
+            f"({error}): it was carried out once or not at all",
             command,
         )
     kind = Timeout if isinstance(error, redis.exceptions.TimeoutError) else ConnectionFailed

@@ -86,7 +86,8 @@ class MemoryBackend:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.configuration}>"
+        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
+        return f"<{type(self).__name__} {self.configuration}{prefix}>"
 
 
 class _Store:

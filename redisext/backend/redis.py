@@ -96,7 +96,8 @@ class RedisBackend:
 
     def __repr__(self) -> str:
         replicas = "".join(f" +{one.configuration}" for one in self._replicas)
-        return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}>"
+        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
+        return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
 
     def _node(self, op: Op) -> _Node:
         if op.reads and self._replicas:

@@ -192,13 +192,13 @@ class TestExpiry:
         seen = Watched(db)
         lock = Lock("lock", seen)
         seconds = cast("float", expiration)
-        calls: list[Callable[[], object]] = [
-            lambda: lock.acquire(seconds),
-            lambda: lock.acquire(seconds, wait=1),
-            lambda: lock.extend(seconds),
+        calls: list[tuple[str, Callable[[], object]]] = [
+            ("expiration", lambda: lock.acquire(seconds)),
+            ("expiration", lambda: lock.acquire(seconds, wait=1)),
+            ("seconds", lambda: lock.extend(seconds)),
         ]
-        for call in calls:
-            with pytest.raises(ArgumentError, match="expiration"):
+        for name, call in calls:
+            with pytest.raises(ArgumentError, match=name):
                 call()
         assert seen.commands == []
 
@@ -357,6 +357,26 @@ class TestWaiting:
         steps.throw(KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             next(steps)
+
+    def test_a_waiter_that_was_awake_when_it_was_woken_leaves_nothing(
+        self, lock: Lock, other: Lock, db: Backend
+    ) -> None:
+        """It blocks once, and meanwhile the lock is released twice."""
+        lock.acquire()
+        steps = other.commands.acquire_wait("token", None, 10)
+        enter = next(steps)
+        assert isinstance(enter, Command)
+        steps.send(db.execute(enter))
+        lock.release()
+        send(db, "DEL", "{lock}:wake")  # what came to it, instead of this test
+        lock.acquire()
+        lock.release()
+        enter_again = steps.send(None)
+        assert isinstance(enter_again, Command)
+        with pytest.raises(StopIteration, match="True"):
+            steps.send(db.execute(enter_again))
+        assert db.execute(other.commands.release("token")) == 1
+        assert keys(db) == []
 
     def test_a_waiter_that_is_interrupted_leaves_nothing(self, lock: Lock, db: Backend) -> None:
         class Interrupted(Watched):
