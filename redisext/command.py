@@ -128,6 +128,10 @@ class Command(Generic[R_co]):
         # A driver answers each yielded command with what `read` gave for it.
         return cast("R_co", result)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Pickled (inside an error, on its way from another process), it tells what was asked; it reads no reply.
+        return type(self), (self.op, self.keys, self.args, _unread)
+
     def __repr__(self) -> str:
         shown = " ".join(_shown(word) for word in (*self.keys, *self.args))
         return f"{type(self).__name__}({self.op.name} {shown})"
@@ -170,6 +174,10 @@ def run(steps: Steps[R], execute: Callable[[Command[object]], object]) -> R:
 def text(key: bytes) -> str:
     """A key as people read it."""
     return key.decode("utf-8", "backslashreplace")
+
+
+def _unread(reply: Reply) -> object:
+    return reply
 
 
 _SHOWN = 40

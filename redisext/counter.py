@@ -50,7 +50,7 @@ class CounterCommands(ElementCommands[N]):
 
     def set(self, value: N) -> Command[None]:
         """SET, O(1)."""
-        return Command(_SET, (self.key,), (self._encode(checked(value)),), done)
+        return Command(_SET, (self.key,), (self._encode(checked(self._codec, value)),), done)
 
     def reset(self) -> Command[N | None]:
         """GETDEL, O(1)."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from redisext.errors import ConfigurationError
+from redisext.errors import ConfigurationError, shown
 from redisext.narrow import is_iterable
 
 __all__ = ["Configuration", "from_mapping", "parse"]
@@ -48,7 +48,7 @@ class Configuration:
     path: str = ""
     name: str = ""
     db: int = 0
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     replicas: tuple[Configuration, ...] = ()
     prefix: str = ""
@@ -223,7 +223,7 @@ def _db(value: object) -> int:
     try:
         db = _whole_number("db", value)
     except ConfigurationError:
-        raise ConfigurationError(f"the database is a number, as in redis://host:port/0, not {value!r}") from None
+        raise ConfigurationError("the database is a number, as in redis://host:port/0") from None
     if db < 0:
         raise ConfigurationError(f"the database is a number from 0 up, not {db}")
     return db
@@ -288,7 +288,7 @@ def _seconds(name: str, value: object) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < math.inf:
-        raise ConfigurationError(f"{name} is a number of seconds above 0, not {value!r}")
+        raise ConfigurationError(f"{name} is a number of seconds above 0, not {shown(value)}")
     return seconds
 
 
@@ -305,7 +305,8 @@ def _whole_number(name: str, value: object) -> int:
     # What is longer is none of the numbers that this module reads, and int() refuses some of it.
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
         return int(value)
-    raise ConfigurationError(f"{name} is a whole number, not {value!r}")
+    # What stands there is not repeated: it may be a password in the wrong place.
+    raise ConfigurationError(f"{name} is a whole number")
 
 
 _OPTIONS: Final[Mapping[str, Callable[[str, object], object]]] = {

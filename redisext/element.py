@@ -14,6 +14,7 @@ constructor uses it.
 from __future__ import annotations
 
 import sys
+import threading
 import types
 import weakref
 from collections.abc import Mapping
@@ -73,16 +74,18 @@ def parametrize(cls: type, params: object) -> object:
             return _new_class(cls, args, scope)
     key = (cls, args, ", ".join(map(type_name, args)))
     try:
-        known = _classes.get(key)
+        with _classes_lock:
+            known = _classes.get(key)
+            if known is None:
+                known = _classes[key] = _new_class(cls, args)
+            return known
     except TypeError:  # a condition in Annotated[...] cannot be hashed
         return _new_class(cls, args)
-    if known is None:
-        known = _classes[key] = _new_class(cls, args)
-    return known
 
 
 _classes: Final[weakref.WeakValueDictionary[tuple[type, tuple[object, ...], str], type]] = weakref.WeakValueDictionary()
 """Each class once, for as long as somebody uses it."""
+_classes_lock: Final = threading.RLock()
 
 
 def arguments(cls: type, generic: type) -> tuple[object, ...] | None:

@@ -32,6 +32,7 @@ __all__ = [
     "Timeout",
     "WrongType",
     "excerpt",
+    "shown",
 ]
 
 _EXCERPT = 80
@@ -68,8 +69,8 @@ class EncodeError(RedisextError, TypeError):
 class DecodeError(RedisextError, ValueError):
     """A stored value is not one of the element type. It is not lost: `raw` holds its bytes.
 
-    `key` names the collection, `element` the type that was expected; the parser's own error is the
-    `__cause__`.
+    `key` names the collection, `element` the type that was expected; the parser's own error is the `__cause__`. Where
+    more was taken with it (a field with its value, an item with its priority), `taken` holds all of it.
     """
 
     def __init__(self, raw: bytes, element: str, *, key: str | None = None) -> None:
@@ -77,6 +78,7 @@ class DecodeError(RedisextError, ValueError):
         self.raw = raw
         self.element = element
         self.key = key
+        self.taken: tuple[bytes, ...] = (raw,)
 
     def __str__(self) -> str:
         where = "" if self.key is None else f" under key {self.key!r}"
@@ -113,8 +115,11 @@ class OutcomeUnknown(ConnectionFailed):
     """
 
     def __init__(self, message: str, command: Command[object]) -> None:
-        super().__init__(message)
+        super().__init__(message, command)
         self.command = command
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class BackendClosed(RedisextError, ValueError):
@@ -135,6 +140,19 @@ class CrossSlot(RedisextError, ValueError):
 
 class EmbeddedWarning(UserWarning):
     """No server was named, so the data lives in this process and ends with it."""
+
+
+def shown(value: object) -> str:
+    """The `repr` of *value*, cut to 80 characters.
+
+    >>> shown("6o")
+    "'6o'"
+    """
+    try:
+        whole = repr(value)
+    except ValueError:  # an int of thousands of digits
+        return f"a very large {type(value).__name__}"
+    return whole if len(whole) <= _EXCERPT else f"{whole[:_EXCERPT]}..."
 
 
 def excerpt(raw: bytes) -> str:

@@ -13,7 +13,6 @@ from redisext.element import Position
 from redisext.errors import DecodeError, EncodeError
 from redisext.key import ElementCommands, KeyCommands, expiration_ms
 from redisext.model import Model, Page
-from redisext.nothing import NOTHING
 from redisext.number import increment
 from redisext.reply import array, bulk, done, flag, integer, optional_bulk, pairs
 
@@ -287,8 +286,14 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
         """A script over HRANDFIELD, HGET and HDEL, O(1)."""
 
         def parse(reply: Reply) -> tuple[K, V] | None:
-            taken = array(reply)
-            return (self._keys.decode(bulk(taken[0])), self._values.decode(bulk(taken[1]))) if taken else None
+            if not reply:
+                return None
+            field, value = map(bulk, array(reply))
+            try:
+                return self._keys.decode(field), self._values.decode(value)
+            except DecodeError as error:
+                error.taken = (field, value)
+                raise
 
         return Command(_TAKE_ANY, (self.key,), (), parse)
 
@@ -430,10 +435,11 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
 
     def __getitem__(self, key: K) -> V:
         """The value of *key*. HGET, O(1). Raises `KeyError` if there is none."""
-        value = self._run(self.commands.get(key, NOTHING))
-        if value is NOTHING:
+        value = self._run(self.commands.get(key, _MISSING))
+        if value is _MISSING:
             raise KeyError(key)
-        return value
+        # A checker cannot tell that what is left is a V.
+        return cast("V", value)
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a value for *key*; False for what is not of the key type. HEXISTS, O(1)."""
@@ -589,6 +595,17 @@ def _fetched(other: Mapping[K, V]) -> Mapping[K, V]:
 
 class _Items(ItemsView[K, V]):
     _mapping: HashMap[K, V]
+
+    def __contains__(self, item: object) -> bool:
+        if not (isinstance(item, tuple) and len(cast("tuple[object, ...]", item)) == 2):
+            return False
+        # What is no K is refused by its codec.
+        key, value = cast("tuple[K, object]", item)
+        try:
+            held = self._mapping.get(key, _MISSING)
+        except EncodeError:
+            return False
+        return held is value or held == value
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
         return self._mapping.pairs()

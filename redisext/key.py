@@ -6,12 +6,11 @@ redisext 2.0.2 asked for.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from redisext.command import Command, Op, Reply, Script, text
-from redisext.errors import ArgumentError, EncodeError
+from redisext.errors import ArgumentError, EncodeError, shown
 from redisext.reply import array, bulk, flag, integer
 
 if TYPE_CHECKING:
@@ -109,14 +108,18 @@ class Key:
     """Stands for `rename`; every model has it anyway."""
 
 
+_LONGEST: Final = 10**12
+"""The longest time (seconds, some 30,000 years) that is sent; the server's own clock ends not long after."""
+
+
 def key_bytes(key: object) -> bytes:
     """A key as it is sent. Raises :exc:`~redisext.errors.ArgumentError` for what is none."""
-    if isinstance(key, bool) or not isinstance(key, (str, bytes, int)) or key in ("", b""):
-        raise ArgumentError(f"a key is a str or bytes, not empty, or an int; not {key!r}")
+    if isinstance(key, bool) or not isinstance(key, (str, bytes, int)) or (not key and key != 0):
+        raise ArgumentError(f"a key is a str or bytes, not empty, or an int; not {shown(key)}")
     try:
         return key if isinstance(key, bytes) else str(key).encode()
     except UnicodeEncodeError as error:
-        raise ArgumentError(f"a key is text that UTF-8 can write, not {key!r}") from error
+        raise ArgumentError(f"a key is text that UTF-8 can write, not {shown(key)}") from error
 
 
 def expiration_ms(name: str, seconds: object) -> int:
@@ -129,6 +132,6 @@ def expiration_ms(name: str, seconds: object) -> int:
 
 def milliseconds(name: str, seconds: object, *, least: float) -> int:
     """A time in the server's unit. What is above *least* seconds is at least 1 ms."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < math.inf:
-        raise ArgumentError(f"{name} is a number of seconds from {least:g} up, not {seconds!r}")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds <= _LONGEST:
+        raise ArgumentError(f"{name} is a number of seconds from {least:g} up, not {shown(seconds)}")
     return max(1, round(seconds * 1000)) if seconds > 0 else 0

@@ -5,7 +5,7 @@ an end from the same instant on. Only a script that finds its own token there de
 
 Who waits does not poll. It writes itself into a sorted set beside the lock, scored by when it gives up (on the
 server's clock), and blocks on a list. A release that finds waiters pushes one element to that list, and the server
-gives it to the one who has blocked longest: one wakes, not all. A holder that dies wakes nobody, so a waiter blocks no
+gives it to the one whose block began first: one wakes, not all. A holder that dies wakes nobody, so a waiter blocks no
 longer than the lock has left to live. A waiter that dies is struck off by its score.
 
     <key>             the holder's token
@@ -17,6 +17,7 @@ The braces put all three into one slot of a cluster; a backend's prefix stands b
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import time
@@ -24,7 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from redisext.command import Command, Op, Script, Steps
-from redisext.errors import ArgumentError, LockNotOwned
+from redisext.errors import ArgumentError, LockNotOwned, RedisextError, shown
 from redisext.key import KeyCommands, expiration_ms
 from redisext.model import Model
 from redisext.reply import done, flag, integer
@@ -66,7 +67,18 @@ _ENTER: Final = Op(
         """
     ),
 )
-_LEAVE: Final = Op("ZREM", "zset", repeatable=True)
+_LEAVE: Final = Op(
+    "wait for the lock no longer",
+    "string",
+    repeatable=True,
+    # KEYS: lock, waiters. ARGV: token. If it was acquired after all, and the reply was lost, it is given up.
+    script=Script(
+        """
+        redis.call("ZREM", KEYS[2], ARGV[1])
+        if redis.call("GET", KEYS[1]) == ARGV[1] then redis.call("DEL", KEYS[1]) end
+        """
+    ),
+)
 _RELEASE: Final = Op(
     "release the lock",
     "string",
@@ -111,7 +123,8 @@ class LockCommands(KeyCommands):
 
     def __init__(self, key: bytes, prefix: bytes) -> None:
         super().__init__(key, prefix)
-        tagged = key if b"{" in key and b"}" in key else prefix + b"{%s}" % key
+        # Suffixes of their own, so that the lock "{a}" shares none of them with the lock "a".
+        tagged = key + b":lock" if b"{" in key and b"}" in key else prefix + b"{%s}" % key
         self._waiters = tagged + b":waiters"
         self._wake = tagged + b":wake"
 
@@ -124,19 +137,24 @@ class LockCommands(KeyCommands):
         """Acquire, waiting up to *wait* seconds; see the head of this module."""
         give_up = time.monotonic() + wait
         expiry = "" if expiration is None else expiration_ms("expiration", expiration)
-        acquired = False
+        leave = Command(_LEAVE, (self.key, self._waiters), (token,), done)
         try:
             while True:
                 left = give_up - time.monotonic()
                 held_for = yield from self._enter(token, expiry, min(left, _LONGEST_BLOCK))
-                acquired = held_for < 0
-                if acquired or left <= 0:
-                    return acquired
+                if held_for < 0:
+                    return True
+                if left <= 0:
+                    break
                 block = min(left, _LONGEST_BLOCK, held_for / 1000 if held_for else math.inf)
                 yield from Command(_WAKE, (self._wake,), (max(0.001, round(block, 3)),), done)
-        finally:
-            if not acquired:
-                yield from Command(_LEAVE, (self._waiters,), (token,), done)
+        except BaseException:
+            # What went wrong is what the caller must hear of, not that leaving failed too.
+            with contextlib.suppress(RedisextError):
+                yield from leave
+            raise
+        yield from leave
+        return False
 
     def _enter(self, token: str, expiry: int | str, wait: float) -> Command[int]:
         # A waiter's entry outlives its block by a little, so that a release in between still wakes somebody.
@@ -194,8 +212,7 @@ class Lock(Model[LockCommands]):
         """Take the lock if it is free; whether it was. SET NX PX, O(1).
 
         It is free again after *expiration* seconds (default: the class's `EXPIRE`; without one, never). With *wait*,
-        up to that many seconds are spent waiting for it (`math.inf`: for ever); a release wakes the one who waited
-        longest.
+        up to that many seconds are spent waiting for it (`math.inf`: for ever); a release wakes one of those who wait.
 
         Raises :exc:`~redisext.errors.ArgumentError` for a time that is none.
         """
@@ -269,5 +286,5 @@ class Lock(Model[LockCommands]):
 
 def _wait(wait: object) -> float:
     if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:
-        raise ArgumentError(f"wait is a number of seconds from 0 up, not {wait!r}")
+        raise ArgumentError(f"wait is a number of seconds from 0 up, not {shown(wait)}")
     return wait

@@ -65,7 +65,7 @@ class Model(Generic[C_co]):
         cls = type(self)
         if key is None:
             key = cls.KEY
-        if key is None or key in ("", b""):
+        if key is None or (not key and key != 0):
             raise ConfigurationError(
                 f"{cls.__name__} has no key: pass one, {cls.__name__}('key'), or set KEY on the class"
             )

@@ -7,7 +7,7 @@ from typing import Final, TypeVar, cast
 
 from redisext.codec import Codec
 from redisext.command import Command, Op
-from redisext.errors import ArgumentError, EncodeError
+from redisext.errors import ArgumentError, EncodeError, shown
 from redisext.reply import integer, number
 
 __all__ = ["checked", "increment"]
@@ -31,12 +31,12 @@ def increment(
     raise EncodeError(f"a {codec.element} cannot be incremented: only int and float can")
 
 
-def checked(value: T) -> T:
+def checked(codec: Codec[T], value: T) -> T:
     """*value*, if the server can count on from it. Raises :exc:`~redisext.errors.ArgumentError`."""
-    if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
+    if codec.counts is int and isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
         raise ArgumentError("the server counts in 64 bits: the number is beyond them")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ArgumentError(f"the server counts finite numbers only, not {value!r}")
+        raise ArgumentError(f"the server counts finite numbers only, not {shown(value)}")
     return value
 
 
@@ -56,7 +56,7 @@ def _floating(by: object, sign: int) -> str:
     if type(by) is int and abs(by) <= _LARGEST_EXACT:
         by = float(by)
     if type(by) is not float or not math.isfinite(by):
-        raise ArgumentError(f"a float changes by a finite number that a float can hold, not by {by!r}")
+        raise ArgumentError(f"a float changes by a finite number that a float can hold, not by {shown(by)}")
     return repr(by * sign)
 
 

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from redisext.command import Command, Op, Reply, Script
 from redisext.element import Position
-from redisext.errors import ArgumentError, EncodeError
+from redisext.errors import ArgumentError, EncodeError, shown
 from redisext.key import ElementCommands
 from redisext.model import Model, Page
 from redisext.reply import array, bulk, done, flag, integer, number, pairs
@@ -439,7 +439,7 @@ _score = score
 
 def _count(name: str, count: object) -> int:
     if type(count) is not int or count < 0:
-        raise ArgumentError(f"{name} is a whole number from 0 up, not {count!r}")
+        raise ArgumentError(f"{name} is a whole number from 0 up, not {shown(count)}")
     return count
 
 

@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from redisext.command import Command, Op, Reply
 from redisext.element import Position
-from redisext.errors import EncodeError
+from redisext.errors import DecodeError, EncodeError
 from redisext.key import ElementCommands
 from redisext.lists import ListCommands, ListModel
 from redisext.model import Model
@@ -131,12 +131,12 @@ class PriorityQueueCommands(ElementCommands[T]):
         seconds = checked_timeout(timeout)
         if seconds == 0:
             return self.pop(default)
-        decode = self._codec.decode
-
-        def parse(reply: Reply) -> object:
-            return default if reply is None else decode(bulk(array(reply)[1]))
-
-        return Command(_BZPOPMIN, (self.key,), (block_for(seconds),), parse)
+        return Command(
+            _BZPOPMIN,
+            (self.key,),
+            (block_for(seconds),),
+            lambda reply: default if reply is None else self._item(array(reply)[1:]),
+        )
 
     @overload
     def peek(self) -> Command[T | None]: ...
@@ -159,8 +159,15 @@ class PriorityQueueCommands(ElementCommands[T]):
         return Command(_ZCARD, (self.key,), (), integer)
 
     def _first_or(self, default: object) -> Callable[[Reply], object]:
-        decode = self._codec.decode
-        return lambda reply: decode(bulk(array(reply)[0])) if reply else default
+        return lambda reply: self._item(array(reply)) if reply else default
+
+    def _item(self, taken: list[Reply]) -> T:
+        """The item of a reply that begins with it; its priority may follow."""
+        try:
+            return self._codec.decode(bulk(taken[0]))
+        except DecodeError as error:
+            error.taken = tuple(map(bulk, taken))
+            raise
 
 
 class PriorityQueue(Model[PriorityQueueCommands[T]]):

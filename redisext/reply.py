@@ -1,32 +1,28 @@
 """How a reply becomes a result: the plain cases, which every structure shares.
 
-Each function takes a reply as RESP2 has it and says what it is, or raises :exc:`UnexpectedReply`
+Each function takes a reply as RESP2 has it and says what it is, or raises :exc:`~redisext.errors.CommandRefused`
 where the server (or the client in between) answered with something else.
 """
 
 from __future__ import annotations
 
 from redisext.command import Reply
-from redisext.errors import CommandRefused, excerpt
+from redisext.errors import CommandRefused, shown
 
-__all__ = ["UnexpectedReply", "array", "bulk", "done", "flag", "integer", "number", "optional_bulk", "pairs"]
+__all__ = ["array", "bulk", "done", "flag", "integer", "number", "optional_bulk", "pairs"]
 
 
-class UnexpectedReply(CommandRefused):
-    """The reply has not the shape that the command's documentation promises."""
-
-    def __init__(self, wanted: str, reply: Reply) -> None:
-        super().__init__(
-            f"expected {wanted} and got {excerpt(repr(reply).encode())}; "
-            "a backend must give replies as RESP2 has them, not decoded further"
-        )
+def _unexpected(wanted: str, reply: Reply) -> CommandRefused:
+    return CommandRefused(
+        f"expected {wanted} and got {shown(reply)}; a backend must give replies as RESP2 has them, not decoded further"
+    )
 
 
 def integer(reply: Reply) -> int:
     """A whole number."""
     if isinstance(reply, int):
         return reply
-    raise UnexpectedReply("an integer", reply)
+    raise _unexpected("an integer", reply)
 
 
 def flag(reply: Reply) -> bool:
@@ -42,28 +38,28 @@ def optional_bulk(reply: Reply) -> bytes | None:
     """The bytes of a value, or None for nil."""
     if reply is None or isinstance(reply, bytes):
         return reply
-    raise UnexpectedReply("a bulk string or nil", reply)
+    raise _unexpected("a bulk string or nil", reply)
 
 
 def bulk(reply: Reply) -> bytes:
     """The bytes of a value."""
     if isinstance(reply, bytes):
         return reply
-    raise UnexpectedReply("a bulk string", reply)
+    raise _unexpected("a bulk string", reply)
 
 
 def number(reply: Reply) -> float:
     """A floating-point number: RESP2 sends it as text."""
     if isinstance(reply, (bytes, float, int)):
         return float(reply)
-    raise UnexpectedReply("a number", reply)
+    raise _unexpected("a number", reply)
 
 
 def array(reply: Reply) -> list[Reply]:
     """Several replies."""
     if isinstance(reply, list):
         return reply
-    raise UnexpectedReply("an array", reply)
+    raise _unexpected("an array", reply)
 
 
 def pairs(reply: Reply) -> list[tuple[Reply, Reply]]:

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Final, TypeAlias
 
-from redisext.errors import ArgumentError
+from redisext.errors import ArgumentError, shown
 
 __all__ = ["Bound", "bound", "score"]
 
@@ -32,5 +32,7 @@ def bound(name: str, value: Bound) -> str:
     if not isinstance(value, str):
         return score(name, value)
     if _BOUND.fullmatch(value) is None:
-        raise ArgumentError(f"{name} is a number, '-inf' or '+inf', with '(' before it to leave it out; not {value!r}")
+        raise ArgumentError(
+            f"{name} is a number, '-inf' or '+inf', with '(' before it to leave it out; not {shown(value)}"
+        )
     return value

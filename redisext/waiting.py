@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from redisext.errors import ArgumentError
+from redisext.errors import ArgumentError, shown
 
 __all__ = ["block_for", "checked_timeout"]
 
@@ -15,7 +15,7 @@ def checked_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-        raise ArgumentError(f"timeout is a number of seconds from 0 up, or None to wait for ever; not {timeout!r}")
+        raise ArgumentError(f"timeout is a number of seconds from 0 up, or None to wait for ever; not {shown(timeout)}")
     return timeout if timeout < _FOR_EVER else None
 
 

@@ -924,7 +924,10 @@ STRANGERS: list[tuple[object, object]] = [
     *((list[float], one) for one in ([True], ["1"], [2**53 + 1])),
     *((list[str], one) for one in ([Name("x")], [Tone.DARK], ["x", 5])),
     *((set[int], one) for one in ({True}, {Id(5)}, frozenset({1}), [1])),
-    *((dict[str, int], one) for one in ({"a": True}, {Name("a"): 1}, {5: 1}, OrderedDict({"a": 1}), Counter("a"))),
+    *(
+        (dict[str, int], one)
+        for one in ({"a": True}, {Name("b"): 1, "a": 2}, {5: 1}, OrderedDict({"a": 1}), Counter("a"))
+    ),
     *((dict[int, int], one) for one in ({True: 1}, {"5": 1}, {Id(5): 1})),
     *((tuple[int, int], one) for one in ((1,), (1, 2, 3), [1, 2], (1, True))),
     *((tuple[str, float], one) for one in (Pair("a", 1.0), Pair("a"))),
@@ -1258,6 +1261,26 @@ class TestReading:
             codec.decode(raw)
         except DecodeError as error:
             assert error.raw == raw  # noqa: PT017  # it need not be raised
+
+
+class TestBrokenValidators:
+    """What a validator may raise is nobody's to say."""
+
+    @pytest.mark.parametrize("type_", [int, list[int], Event], ids=label)
+    @pytest.mark.parametrize("identity", [False, True], ids=["stored", "identity"])
+    def test_their_errors_become_the_causes_of_ours(self, type_: Any, identity: bool) -> None:
+        def broken(value: object) -> object:
+            raise KeyError("broken")
+
+        values: dict[Any, object] = {int: 5, list[int]: [5], Event: Event(name="fair")}
+        codec = codec_for(of(Annotated, type_, AfterValidator(broken)), identity=identity)
+        with pytest.raises(EncodeError, match=r"conditions"):
+            codec.encode(values[type_])
+        raw = codec_for(type_, identity=identity).encode(values[type_])
+        with pytest.raises(DecodeError) as caught:
+            codec.decode(raw)
+        assert caught.value.raw == raw
+        assert isinstance(caught.value.__cause__, KeyError)
 
 
 # --- A serializer of the class's own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import time
 from collections.abc import Callable, Generator
 from dataclasses import FrozenInstanceError, fields, replace
@@ -74,6 +75,10 @@ class TestCommand:
     def test_scripts_are_equal_by_their_source(self) -> None:
         assert Script("return 1") == Script("return 1")
         assert Script("return 1") != Script("return 2")
+
+    def test_it_survives_pickling_inside_an_error(self) -> None:
+        command = Command(RUN_SCRIPT, (b"k",), (5,), lambda _: 0)
+        assert pickle.loads(pickle.dumps(command)) == command
 
     def test_it_is_shown_as_it_would_be_typed(self) -> None:
         assert repr(incr(by=2)) == "Command(INCRBY b'hits' 2)"

@@ -79,7 +79,7 @@ BAD = [
     ("redis://h:x", "port is no number"),
     ("redis://h:-1", "port is no number"),
     ("redis://h:٣", "port is no number"),
-    ("redis://h/x", "the database is a number, as in redis://host:port/0, not 'x'"),
+    ("redis://h/x", "the database is a number, as in redis://host:port/0"),
     ("redis://h/1/2", "the database is a number"),
     ("redis://h/1.5", "the database is a number"),
     ("redis://h/٣", "the database is a number"),
@@ -96,7 +96,7 @@ BAD = [
     ("redis://h?socket_timeout=inf", "above 0"),
     ("redis://h?socket_connect_timeout=nan", "socket_connect_timeout is a number of seconds above 0"),
     ("redis://h?max_connections=0", "max_connections is at least 1, not 0"),
-    ("redis://h?max_connections=many", "max_connections is a whole number, not 'many'"),
+    ("redis://h?max_connections=many", "max_connections is a whole number"),
     ("redis://h?max_connections=" + "9" * 5000, "max_connections is a whole number"),
     ("redis://h?ssl_ca_certs=/no/such/file", "ssl_ca_certs names no file: '/no/such/file'"),
     ("redis://h?replicas=", "names no host"),
@@ -164,8 +164,8 @@ class TestOptions:
             ("client_name", 5, "client_name is text, not int"),
             ("socket_timeout", "soon", "socket_timeout is a number of seconds above 0"),
             ("socket_timeout", [1], "socket_timeout is a number of seconds above 0"),
-            ("max_connections", True, "max_connections is a whole number, not True"),
-            ("max_connections", 1.5, "max_connections is a whole number, not 1.5"),
+            ("max_connections", True, "max_connections is a whole number"),
+            ("max_connections", 1.5, "max_connections is a whole number"),
             ("ssl_ca_certs", Path("x"), "ssl_ca_certs is text"),
             ("replicas", 5, "replicas are a list of DSNs or host:port"),
             ("replicas", [5], "a replica is named by a DSN"),
@@ -317,6 +317,17 @@ def test_a_password_among_settings_is_never_shown(password: str, name: str) -> N
     assert_hidden(from_mapping({"password": password}))
 
 
+def test_what_may_be_a_password_in_the_wrong_place_is_not_repeated() -> None:
+    for text in (f"redis://h/{MARKER}", f"redis://h?max_connections={MARKER}", f"redis://{MARKER}:{MARKER}"):
+        with pytest.raises(ConfigurationError) as caught:
+            parse(text)
+        assert MARKER not in all_text_of(caught.value)
+
+
+def test_the_user_is_not_shown_either() -> None:
+    assert "somebody" not in repr(parse("redis://somebody:secret@h"))
+
+
 def test_two_passwords_are_two_configurations() -> None:
     """It is only hidden, not left out."""
     configuration = parse("redis://:secret@h")
@@ -352,9 +363,9 @@ class TestSettings:
             ({"host": None}, "host is text, not NoneType"),
             ({"port": 0}, "port 0 is not from 1 to 65535"),
             ({"port": 65536}, "port 65536 is not from 1 to 65535"),
-            ({"port": "x"}, "port is a whole number, not 'x'"),
-            ({"port": None}, "port is a whole number, not None"),
-            ({"port": True}, "port is a whole number, not True"),
+            ({"port": "x"}, "port is a whole number"),
+            ({"port": None}, "port is a whole number"),
+            ({"port": True}, "port is a whole number"),
             ({"db": "x"}, "the database is a number"),
             ({"db": -1}, "the database is a number from 0 up, not -1"),
             ({"password": b"secret"}, "password is text, not bytes"),

@@ -303,6 +303,13 @@ class TestForwardReference:
         exec("Elsewhere = Event\nmodel = jobs('key', 'memory://test-element')", other)
         assert elements(other["jobs"]) == ("Event",)
 
+    def test_of_a_class_in_another_module_is_found_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        other = types.ModuleType("elsewhere")
+        monkeypatch.setitem(sys.modules, "elsewhere", other)
+        vars(other).update(HashMap=HashMap, V=V, Event=Event)
+        exec("class Half(HashMap['Elsewhere', V]): ...\nElsewhere = Event", vars(other))
+        assert elements(vars(other)["Half"][int]) == ("Event", "int")
+
     def test_is_not_found_in_those_who_have_nothing_to_do_with_it(self) -> None:
         """Neither in a caller's caller, as in a framework that runs the program, nor in Redisext."""
         other: dict[str, Any] = {"Stranger": Event, "__name__": "framework"}

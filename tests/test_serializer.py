@@ -241,7 +241,7 @@ class TestNumeric:
 
     @pytest.mark.parametrize("raw", [b"", b"x", b"1.5", b"\xff"])
     def test_what_is_no_whole_number_is_not_read(self, raw: bytes) -> None:
-        with pytest.raises(DecodeError, match="is not a number"):
+        with pytest.raises(DecodeError, match="is not of type number"):
             serializer_codec(Numeric, "number").decode(raw)
 
 

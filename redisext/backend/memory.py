@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -21,7 +22,7 @@ import redis
 from redisext.backend import failures
 from redisext.command import Argument, Command, Op, Reply
 from redisext.dsn import Configuration
-from redisext.errors import ConfigurationError, WrongType
+from redisext.errors import CommandRefused, ConfigurationError, WrongType
 
 if TYPE_CHECKING:
     from typing import Self
@@ -106,16 +107,35 @@ class _Store:
         self._client = self.new_client()
         self._connection = self._client.connection_pool.get_connection()
         self._lock = threading.Lock()
+        self._busy_thread: int | None = None
         self._waiters: list[_Waiter] = []
+        # fakeredis prepares Lua at the first script, and does not recover if that is cut short.
+        self._send("EVAL", "return 1", 0)
 
     def call(self, command: Command[object], backend: MemoryBackend) -> Reply:
         if command.op.blocks:
             return self._wait(command, backend)
-        with self._lock:
+        with self._alone():
             reply = self._do(command)
             if self._waiters and not command.op.reads:
                 self._serve()
             return reply
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """One thread at a time; and in that thread, nothing in the midst of something else."""
+        me = threading.get_ident()
+        if self._busy_thread == me:
+            raise CommandRefused(
+                "a command was begun while this thread was in the midst of another (from a signal handler, or from the "
+                "__del__ of an object): the embedded engine cannot do that; leave a note, and do it afterwards"
+            )
+        with self._lock:
+            self._busy_thread = me
+            try:
+                yield
+            finally:
+                self._busy_thread = None
 
     def hold(self) -> None:
         """Before a fork: see to it that no command is under way."""
@@ -142,7 +162,8 @@ class _Store:
 
     def _send(self, *words: Argument) -> Reply:
         try:
-            self._connection.send_command(*words)
+            # Written out: hiredis crashes where an interrupt cuts in while it writes a number.
+            self._connection.send_command(*(word if isinstance(word, (bytes, str)) else repr(word) for word in words))
             return self._connection.read_response()
         except redis.exceptions.ResponseError:
             raise
@@ -155,7 +176,7 @@ class _Store:
         timeout = command.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         waiter = _Waiter(command, backend)
-        with self._lock:
+        with self._alone():
             self._serve()
             reply = waiter.attempt(self._do)
             if reply is not None:
@@ -165,12 +186,12 @@ class _Store:
             while not waiter.served.wait(_until(deadline)):
                 if backend.closed or (deadline is not None and time.monotonic() >= deadline):
                     break
-                with self._lock:
+                with self._alone():
                     # Data may have come by a client that does not go through this store. One looks for all.
                     if self._waiters[:1] == [waiter]:
                         self._serve()
         finally:
-            with self._lock:
+            with self._alone():
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
         if waiter.error is not None:

@@ -12,7 +12,7 @@ import itertools
 import socket
 import ssl
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
@@ -23,7 +23,7 @@ from redis.connection import Connection as TCPConnection
 
 from redisext import dsn
 from redisext.backend import failures
-from redisext.command import Command, Op, Reply
+from redisext.command import Argument, Command, Op, Reply
 from redisext.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -198,12 +198,12 @@ class _Node:
         sent = settled = False
         try:
             try:
-                connection.send_command(*command.words)
+                connection.send_command(*_as_text(command.words))
                 sent = True
                 reply = self._reply(connection, command)
             except redis.exceptions.NoScriptError:
                 sent = False
-                connection.send_command(*command.words_in_full)
+                connection.send_command(*_as_text(command.words_in_full))
                 sent = True
                 reply = self._reply(connection, command)
             settled = True
@@ -241,6 +241,11 @@ class _Node:
             return None
 
 
+def _as_text(words: tuple[Argument, ...]) -> Iterator[bytes | str]:
+    """*words* with the numbers written out: hiredis crashes where an interrupt cuts in while it does that."""
+    return (word if isinstance(word, (bytes, str)) else repr(word) for word in words)
+
+
 class _Client(redis.Redis):
     """redis-py's client on a node's connections, which stay open as long as it is held."""
 
@@ -249,7 +254,29 @@ class _Client(redis.Redis):
         self._node = node
 
 
-class _TLSConnection(SSLConnection):
+class _Whole(AbstractConnection):
+    """Open with its handshake done, or not open: redis-py leaves it in between when an interrupt cuts in.
+
+    The next command would go to database 0, as nobody.
+    """
+
+    def connect_check_health(self, *args: bool, **kwargs: bool) -> None:
+        try:
+            super().connect_check_health(*args, **kwargs)
+        except BaseException:
+            self.disconnect()
+            raise
+
+
+class _TCPConnection(_Whole, TCPConnection):
+    pass
+
+
+class _UnixConnection(_Whole, UnixDomainSocketConnection):
+    pass
+
+
+class _TLSConnection(_Whole, SSLConnection):
     """Trusts the authorities in the file that is named, and no others; redis-py would add them to the system's."""
 
     def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
@@ -267,9 +294,9 @@ def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
         "client_name": where.client_name,
         "protocol": 2,
     }
-    kind: type[AbstractConnection] = TCPConnection
+    kind: type[AbstractConnection] = _TCPConnection
     if where.transport == "unix":
-        kind = UnixDomainSocketConnection
+        kind = _UnixConnection
         settings["path"] = where.path
     else:
         settings |= {"host": where.host, "port": where.port, "socket_keepalive": True}

@@ -286,10 +286,15 @@ class TestClientBehind:
             assert len(connections(server, name)) == 1
 
     def test_it_keeps_its_connections_when_the_model_is_forgotten(self, url: str, sockets: Sockets) -> None:
-        client = Counter[int]("hits", url).connect_to_master()
-        gc.collect()
+        hits = Counter[int]("hits", url)
+        client = hits.connect_to_master()
         assert client.ping()
-        assert len(open_sockets() - sockets) == 1
+        opened = open_sockets()
+        assert len(opened - sockets) == 1
+        del hits
+        gc.collect()
+        assert open_sockets() == opened
+        assert client.ping()
         del client
         gc.collect()
         assert open_sockets() == sockets
@@ -429,13 +434,13 @@ class TestThreads:
 
     def test_who_waits_too_long_for_a_connection_is_told_how_to_get_one(self, server: RedisServer, url: str) -> None:
         with (
-            redisext.connect(url, max_connections=1, socket_timeout=0.1) as db,
+            redisext.connect(url, max_connections=1, socket_timeout=0.5) as db,
             ThreadPoolExecutor(1) as threads,
         ):
             jobs = Queue[str]("jobs", db)
             waiting = threads.submit(jobs.pop_wait, 10)
             wait_until(lambda: blocked(server) == 1, "the only connection is taken")
-            with pytest.raises(Timeout, match=r"all 1 connections .* were in use for 0\.1 s; raise max_connections"):
+            with pytest.raises(Timeout, match=r"all 1 connections .* were in use for 0\.5 s; raise max_connections"):
                 jobs.size()
             with server.client() as client:
                 client.execute_command("LPUSH", "jobs", "sweep")
@@ -623,6 +628,27 @@ class TestInterrupts:
             wait_until(lambda: blocked(server) == 0, "the server has given it up")
             server.call("LPUSH", "jobs", "sweep")
             assert (hits.incr(), jobs.size(), jobs.pop()) == (2, 1, "sweep")
+
+
+    def test_one_during_the_handshake_leaves_no_connection_half_open(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The next command would go to another database, as nobody."""
+        send = redis.Connection.send_command
+
+        def send_but_be_interrupted(connection: redis.Connection, *words: Argument, **options: bool) -> None:
+            if words[0] == "SELECT":
+                raise KeyboardInterrupt
+            send(connection, *words, **options)
+
+        with redisext.connect(url.replace("/0", "/3"), max_connections=1) as db, redisext.connect(url) as other:
+            hits = Counter[int]("hits", db)
+            with monkeypatch.context() as patch:
+                patch.setattr(redis.Connection, "send_command", send_but_be_interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    hits.incr()
+            assert hits.incr() == 1
+            assert Counter[int]("hits", other).get() is None
 
 
 def interrupt_when(condition: Callable[[], bool]) -> None:

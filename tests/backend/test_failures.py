@@ -39,6 +39,9 @@ Use: TypeAlias = Callable[[Backend], object]
 SHORT = 0.2
 """A time limit (seconds) that is meant to run out."""
 
+BRIEF = 1.0
+"""One that is meant to run out where a reply is held back, and to suffice for others on a busy machine."""
+
 
 class TestServerDown:
     def test_a_port_where_nobody_listens_is_named(self, sockets: Sockets) -> None:
@@ -144,7 +147,15 @@ class TestBlackHole:
 @pytest.fixture
 def db(proxy: Proxy) -> Iterator[Backend]:
     """A backend whose connection through the proxy is open."""
-    with redisext.connect(proxy.url, socket_timeout=SHORT) as db:
+    with redisext.connect(proxy.url) as db:
+        Counter[int]("warm", db).incr()
+        yield db
+
+
+@pytest.fixture
+def hasty(proxy: Proxy) -> Iterator[Backend]:
+    """The same, for a test in which a reply does not come."""
+    with redisext.connect(proxy.url, socket_timeout=BRIEF) as db:
         Counter[int]("warm", db).incr()
         yield db
 
@@ -244,12 +255,12 @@ class TestReplyLost:
         def cut(data: bytes) -> bytes | None:
             return data[: len(data) // 2] if next(rest, False) else None
 
-        server.call("SET", "note", "x" * 10_000)
+        server.call("SET", "note", "x" * 1_000_000)
         proxy.on_reply = cut
-        with pytest.raises((ConnectionFailed, Timeout)):
+        with pytest.raises(ConnectionFailed, match="broke during GET"):
             Map[str]("note", db).get()
         proxy.on_reply = forward
-        assert Map[str]("note", db).get() == "x" * 10_000
+        assert Map[str]("note", db).get() == "x" * 1_000_000
 
     def test_with_a_client_of_redis_py_it_is_sent_once_as_well(
         self, proxy: Proxy, server: RedisServer, db: Backend
@@ -265,51 +276,53 @@ class TestReplyLate:
     """The server carries the command out, and its reply does not come in time."""
 
     def test_what_must_not_be_repeated_has_an_unknown_outcome(
-        self, proxy: Proxy, server: RedisServer, db: Backend, hold: Hold
+        self, proxy: Proxy, server: RedisServer, hasty: Backend, hold: Hold
     ) -> None:
         proxy.on_reply = hold
         with pytest.raises(OutcomeUnknown) as unknown:
-            Counter[int]("hits", db).incr()
+            Counter[int]("hits", hasty).incr()
         assert isinstance(unknown.value.__cause__, redis.exceptions.TimeoutError)
-        assert server.call("GET", "hits") == b"1"
+        wait_until(lambda: server.call("GET", "hits") == b"1", "the server has carried it out")
 
-    def test_what_may_be_repeated_ran_out_of_time(self, proxy: Proxy, db: Backend, hold: Hold) -> None:
+    def test_what_may_be_repeated_ran_out_of_time(self, proxy: Proxy, hasty: Backend, hold: Hold) -> None:
         proxy.on_reply = hold
         with pytest.raises(Timeout, match=f"the connection to {proxy.url} broke during GET: Timeout") as failed:
-            Counter[int]("hits", db).get()
+            Counter[int]("hits", hasty).get()
         assert isinstance(failed.value, TimeoutError)
 
-    def test_it_never_reaches_the_next_caller(self, proxy: Proxy, server: RedisServer, db: Backend) -> None:
-        for turn in range(10):
+    def test_it_never_reaches_the_next_caller(self, proxy: Proxy, server: RedisServer, hasty: Backend) -> None:
+        for turn in range(3):
             hold = Hold()
             server.call("SET", "late", f"late {turn}")
             server.call("SET", "next", f"next {turn}")
             proxy.on_reply = hold
             with pytest.raises(Timeout):
-                Map[str]("late", db).get()
+                Map[str]("late", hasty).get()
             proxy.on_reply = forward
             hold.let_go()
-            assert Map[str]("next", db).get() == f"next {turn}"
+            assert Map[str]("next", hasty).get() == f"next {turn}"
 
-    def test_a_command_that_waits_has_the_time_to_do_so(self, proxy: Proxy, server: RedisServer, db: Backend) -> None:
+    def test_a_command_that_waits_has_the_time_to_do_so(
+        self, proxy: Proxy, server: RedisServer, hasty: Backend
+    ) -> None:
         """What it waits for the server is not counted against the limit for a reply."""
-        jobs = Queue[str]("jobs", db)
+        jobs = Queue[str]("jobs", hasty)
         begun = time.monotonic()
-        assert jobs.pop_wait(SHORT * 3) is None
-        assert time.monotonic() - begun >= SHORT * 3 * 0.9
+        assert jobs.pop_wait(BRIEF * 1.5) is None
+        assert time.monotonic() - begun >= BRIEF * 1.5 * 0.9
         waiting = start(jobs.pop_wait)
         wait_until(lambda: blocked(server) == 1, "it waits")
-        until = time.monotonic() + SHORT * 3
+        until = time.monotonic() + BRIEF * 1.5
         wait_until(lambda: time.monotonic() > until, "its time for a plain reply is long over")
         jobs.push("sweep")
         assert waiting.result(PATIENCE) == "sweep"
 
     def test_one_that_waits_is_given_up_when_the_server_does_not_answer_in_time(
-        self, proxy: Proxy, db: Backend, hold: Hold
+        self, proxy: Proxy, hasty: Backend, hold: Hold
     ) -> None:
         proxy.on_reply = hold
         with pytest.raises(OutcomeUnknown, match="BRPOP") as unknown:
-            Queue[str]("jobs", db).pop_wait(SHORT)
+            Queue[str]("jobs", hasty).pop_wait(0.1)
         assert isinstance(unknown.value.__cause__, redis.exceptions.TimeoutError)
 
 
@@ -328,10 +341,12 @@ class TestNotSent:
         assert type(failed.value) is ConnectionFailed
         assert server.call("LLEN", "jobs") == 0
 
-    def test_a_server_that_does_not_read_on(self, proxy: Proxy, server: RedisServer, db: Backend, hold: Hold) -> None:
+    def test_a_server_that_does_not_read_on(
+        self, proxy: Proxy, server: RedisServer, hasty: Backend, hold: Hold
+    ) -> None:
         proxy.on_request = hold
         with pytest.raises(Timeout, match="broke during LPUSH: Timeout"):
-            Queue[bytes]("jobs", db).push(self.BIG)
+            Queue[bytes]("jobs", hasty).push(self.BIG)
         assert server.call("LLEN", "jobs") == 0
 
     def test_a_script_that_breaks_off_when_it_is_sent_in_full(
@@ -345,7 +360,7 @@ class TestNotSent:
 
         append = Op("append", script=Script('return redis.call("APPEND", KEYS[1], ARGV[1])'))
         server.call("SCRIPT", "FLUSH")
-        with redisext.connect(proxy.url) as patient:  # the megabytes may take a while
+        with redisext.connect(proxy.url, socket_timeout=PATIENCE) as patient:  # the megabytes may take a while
             Counter[int]("warm", patient).incr()
             proxy.on_reply = last
             with pytest.raises(ConnectionFailed, match="broke during append: ") as failed:
@@ -380,7 +395,7 @@ class TestGarbage:
     @pytest.mark.parametrize("reply", GARBAGE)
     def test_from_the_beginning_it_is_no_server(self, proxy: Proxy, reply: bytes, sockets: Sockets) -> None:
         proxy.on_reply = answer(reply)
-        with redisext.connect(proxy.url, socket_timeout=SHORT) as db:
+        with redisext.connect(proxy.url) as db:
             for use in (Counter[int]("hits", db).incr, Counter[int]("hits", db).get):
                 with pytest.raises(ConnectionFailed, match=f"cannot reach {proxy.url}: .*is the DSN right"):
                     use()

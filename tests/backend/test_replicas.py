@@ -39,7 +39,7 @@ def replica(replicated: Replicated) -> RedisServer:
 
 @pytest.fixture
 def db(primary: RedisServer, replica: RedisServer, name: str) -> Iterator[Backend]:
-    with redisext.connect(primary.url, replicas=[replica.url], client_name=name) as db:
+    with redisext.connect(primary.url, replicas=[f"{replica.url}?client_name={name}"], client_name=name) as db:
         yield db
 
 
