@@ -8,7 +8,7 @@ The four named here, and :class:`Raw`, write the same bytes as redisext 2.0.2 di
 age stays readable. Any object with `encode` and `decode` serves as well, a class with static methods too.
 
 2.0.2 passed falsy values by its serializer. Those that it could store at all (``""``, ``0``, ``0.0``)
-are read here as what they were.
+are read here as what they were, where the serializer has such values.
 """
 
 from __future__ import annotations

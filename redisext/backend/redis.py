@@ -284,6 +284,15 @@ class _TLSConnection(_Whole, SSLConnection):
         return context.wrap_socket(sock, server_hostname=self.host)
 
 
+class _Pool(BlockingConnectionPool):
+    """Says where it leads. Older redis-py would show the password, here and for the clients and pipelines on it."""
+
+    where: dsn.Configuration
+
+    def __repr__(self) -> str:
+        return f"<connections to {self.where}>"
+
+
 def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
     settings: dict[str, str | float | None] = {
         "db": where.db,
@@ -303,4 +312,6 @@ def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
     if where.transport == "tls":
         kind = _TLSConnection
         settings["ssl_ca_certs"] = where.ssl_ca_certs
-    return BlockingConnectionPool(where.max_connections, where.socket_timeout, kind, **settings)
+    pool = _Pool(where.max_connections, where.socket_timeout, kind, **settings)
+    pool.where = where
+    return pool

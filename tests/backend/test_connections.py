@@ -629,7 +629,6 @@ class TestInterrupts:
             server.call("LPUSH", "jobs", "sweep")
             assert (hits.incr(), jobs.size(), jobs.pop()) == (2, 1, "sweep")
 
-
     def test_one_during_the_handshake_leaves_no_connection_half_open(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

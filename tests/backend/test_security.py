@@ -71,8 +71,9 @@ class TestPasswords:
         for url in (right, wrong, nowhere, no_rights):
             with redisext.connect(url, replicas=[url]) as db:
                 hits = Counter[int]("hits", db)
-                shown += map(repr, (db, db.primary, hits, hits.commands, hits.connect_to_master()))
-                shown += map(str, (db, db.primary, hits, hits.commands, hits.connect_to_master()))
+                client = hits.connect_to_master()
+                everything = (db, db.primary, hits, hits.commands, client, client.pipeline(), client.connection_pool)
+                shown += [*map(repr, everything), *map(str, everything)]
                 for use in (hits.incr, hits.get, partial(Queue[int]("hits", db).push, 1)):
                     shown += texts_of(use)
         for malformed in (

@@ -109,4 +109,4 @@ class Visitors(Counter[int]):
 
 Visitors.KEY = 5.5  # E: assignment pyright=reportAttributeAccessIssue
 Visitors().KEY = "others"  # E: attribute mypy=misc ty=invalid-attribute-access pyrefly=read-only
-Visitors().key = None  # E: assignment pyright=reportAttributeAccessIssue
+Visitors().key = None  # E: assignment mypy=assignment,misc pyright=reportAttributeAccessIssue pyrefly=read-only
