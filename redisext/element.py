@@ -87,7 +87,8 @@ def parametrize(cls: type, params: object) -> object:
 _classes: Final[weakref.WeakValueDictionary[tuple[type, tuple[object, ...], str], type]] = weakref.WeakValueDictionary()
 """Each class once, for as long as somebody uses it."""
 _classes_lock: Final = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread that it has not
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # it is not everywhere
+    # A child must not find it held by a thread that it has not.
     os.register_at_fork(
         before=_classes_lock.acquire, after_in_parent=_classes_lock.release, after_in_child=_classes_lock.release
     )

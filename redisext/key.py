@@ -87,9 +87,6 @@ class ElementCommands(KeyCommands, Generic[T]):
             error.key = text(self.key)
             raise
 
-    def _decode(self, reply: Reply) -> T:
-        return self._codec.decode(bulk(reply))
-
     def _decode_all(self, reply: Reply) -> list[T]:
         decode = self._codec.decode
         return [decode(bulk(raw)) for raw in array(reply)]

@@ -174,7 +174,7 @@ class Model(Generic[C_co]):
 
     # --- The class itself
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch  # it is false whenever this runs
 
         def __class_getitem__(cls, params: object) -> object:
             return element.parametrize(cls, params)
