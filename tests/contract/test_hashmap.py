@@ -207,6 +207,8 @@ class TestAsAMutableMapping:
         assert ("apples", 3) in view
         assert ("apples", 4) not in view
         assert ("plums", 3) not in view
+        strangers: list[object] = [(5, 3), ("apples", "3"), ("apples",), ("apples", 3, 3), ["apples", 3], "ab", 5]
+        assert not any(cast("tuple[str, int]", stranger) in view for stranger in strangers)
         assert view & {("apples", 3), ("apples", 4)} == {("apples", 3)}
         assert view == {"apples": 3, "pears": 0}.items()
 

@@ -390,6 +390,51 @@ class TestWaiting:
             Lock("lock", Interrupted(db)).acquire(wait=10)
         assert keys(db) == [b"lock"]
 
+    def test_what_was_acquired_without_a_reply_is_given_up(self, db: Backend) -> None:
+        """Nobody would know the token, and so nobody could release it."""
+
+        class LosesReplies(Watched):
+            def execute(self, command: Command[R]) -> R:
+                result = super().execute(command)
+                if len(self.commands) == 1:
+                    raise ConnectionFailed
+                return result
+
+        lock = Lock("lock", LosesReplies(db))
+        with pytest.raises(ConnectionFailed):
+            lock.acquire(wait=10)
+        assert lock.token is None
+        assert keys(db) == []
+
+    def test_what_went_wrong_first_is_what_is_raised(self, lock: Lock, db: Backend) -> None:
+        class Breaks(Watched):
+            def execute(self, command: Command[R]) -> R:
+                if command.op.blocks:
+                    raise KeyboardInterrupt
+                if len(self.commands) == 1:
+                    raise ConnectionFailed
+                return super().execute(command)
+
+        lock.acquire()
+        with pytest.raises(KeyboardInterrupt):
+            Lock("lock", Breaks(db)).acquire(wait=10)
+
+    @pytest.mark.parametrize("name", ["{lock}", "lock:waiters", "{lock", "lock}"])
+    def test_a_lock_of_another_name_is_another_lock(self, lock: Lock, db: Backend, name: str) -> None:
+        neighbour, waits_for_it = Lock(name, db), Lock(name, db)
+        lock.acquire()
+        assert neighbour.acquire() is True
+        acquired = start(lambda: waits_for_it.acquire(wait=10))
+        wait_until(lambda: waiting(db) == 1, "it waits")
+        lock.release()
+        time.sleep(0.02)
+        assert not acquired.done()
+        neighbour.release()
+        assert acquired.result(PATIENCE) is True
+        assert lock.locked() is False
+        assert waits_for_it.release() is True
+        wait_until(lambda: keys(db) == [], "nothing is left")
+
     @pytest.mark.parametrize("wait", [-1, -0.001, math.nan, "1", True], ids=repr)
     def test_what_is_no_time_is_refused_and_nothing_is_sent(self, db: Backend, wait: object) -> None:
         seen = Watched(db)

@@ -20,6 +20,7 @@ from redisext import (
     serializer,
 )
 from tests.elements import Event, Place
+from tests.servers import wait_until
 from tests.watching import Watched, keys, send
 
 
@@ -85,6 +86,37 @@ class TestOneValue:
 
     def test_of_takes_a_type_that_is_known_only_at_run_time(self, db: Backend) -> None:
         assert Map.of(Event)("event", db).update(lambda _: Event(name="x")) == Event(name="x")
+
+
+class TestExpiry:
+    def test_a_value_can_be_set_to_expire(self, db: Backend) -> None:
+        session = Map[str]("session", db)
+        assert session.set("a", expire=60) is True
+        assert session.ttl() == 60
+        assert session.set("b", expire=0.02) is True
+        wait_until(lambda: session.get() is None, "it expires")
+        assert keys(db) == []
+
+    def test_a_value_set_without_it_does_not_expire(self, db: Backend) -> None:
+        session = Map[str]("session", db)
+        session.set("a", expire=60)
+        session.set("b")
+        assert session.ttl() == -1
+
+    def test_update_keeps_it(self, db: Backend) -> None:
+        session = Map[str]("session", db)
+        session.set("a", expire=60)
+        session.update(lambda old: f"{old}b")
+        assert session.ttl() == 60
+
+    @pytest.mark.parametrize("expire", [0, -1, math.nan, math.inf, "60", True], ids=repr)
+    def test_what_is_no_time_is_refused_and_the_old_value_stays(self, db: Backend, expire: object) -> None:
+        session = Map[str]("session", db)
+        session.set("a", expire=60)
+        with pytest.raises(ArgumentError, match="expire"):
+            session.set("b", expire=cast("float", expire))
+        assert session.get() == "a"
+        assert session.ttl() == 60
 
 
 class TestFalsyValues:
@@ -260,6 +292,11 @@ class TestWhatOthersStored:
             operation(Map[int]("number", db))
         assert send(db, "SMEMBERS", "number") == [b"1"]
 
+    def test_set_replaces_another_structure_as_redis_does(self, db: Backend) -> None:
+        send(db, "SADD", "number", "1")
+        assert Map[int]("number", db).set(5) is True
+        assert send(db, "GET", "number") == b"5"
+
 
 class TestCommands:
     def test_reading_makes_no_key(self, db: Backend) -> None:
@@ -273,6 +310,7 @@ class TestCommands:
         seen = Watched(db)
         number = Map[int]("number", seen)
         assert seen.sent_by(lambda: number.set(5)) == [number.commands.set(5)]
+        assert seen.sent_by(lambda: number.set(5, expire=60)) == [number.commands.set(5, expire=60)]
         assert seen.sent_by(lambda: number.incr(5)) == [number.commands.incr(5)]
         assert seen.sent_by(lambda: number.decr(5)) == [number.commands.decr(5)]
         assert seen.sent_by(number.get) == [number.commands.get()]

@@ -81,6 +81,7 @@ class TestWaiting:
         assert elapsed_since(begun) < AT_ONCE
         push(source, "item")
         assert source.pop_wait(0) == "item"
+        assert source.commands.pop_wait(0) == source.commands.pop()
 
     def test_when_the_time_is_over_the_default_is_given(self, source: Source) -> None:
         assert source.pop_wait(0.01, default="late") == "late"
