@@ -44,6 +44,14 @@ class TestElementsByScore:
         assert scores.members() == ["bob", "ada", "eve"]
         assert scores.members(with_scores=True) == [(7.5, "bob"), (3.0, "ada"), (-1.0, "eve")]
 
+    def test_members_can_be_limited_to_the_first_of_them(self, five: SortedSet[str]) -> None:
+        assert five.members(limit=2) == ["e", "d"]
+        assert five.members(with_scores=True, limit=2) == [(5.0, "e"), (4.0, "d")]
+        assert five.members(limit=1) == ["e"]
+        assert five.members(limit=0) == []
+        assert five.members(with_scores=True, limit=0) == []
+        assert five.members(limit=7) == five.members(limit=None) == five.members()
+
     def test_members_by_score_begin_with_the_lowest(self, five: SortedSet[str]) -> None:
         assert five.members_by_score() == ["a", "b", "c", "d", "e"]
         assert five.members_by_score(2, 4) == ["b", "c", "d"]
@@ -287,6 +295,13 @@ class TestWhatIsRefused:
         assert element not in numbers
         assert seen.commands == []
 
+    @pytest.mark.parametrize("limit", [-1, 1.0, "1", True], ids=repr)
+    def test_a_limit_that_is_none(self, db: Backend, limit: object) -> None:
+        seen = Watched(db)
+        with pytest.raises(ArgumentError, match="limit"):
+            SortedSet[str]("scores", seen).members(limit=cast("int", limit))
+        assert seen.commands == []
+
     @pytest.mark.parametrize("size", [-1, 1.0, "1", True, None], ids=repr)
     def test_a_size_that_is_none(self, five: SortedSet[str], size: object) -> None:
         with pytest.raises(ArgumentError, match="size"):
@@ -377,6 +392,7 @@ class TestCommands:
         assert seen.sent_by(lambda: scores.incr("a", 2)) == [commands.incr("a", 2)]
         assert seen.sent_by(scores.members) == [commands.members()]
         assert seen.sent_by(lambda: scores.members(with_scores=True)) == [commands.members_with_scores()]
+        assert seen.sent_by(lambda: scores.members(limit=3)) == [commands.members(3)]
         assert seen.sent_by(lambda: scores.members_by_score(1, 2)) == [commands.members_by_score(1, 2)]
         assert seen.sent_by(lambda: scores.members_by_score(1, 2, with_scores=True)) == [
             commands.members_by_score_with_scores(1, 2)
