@@ -30,7 +30,7 @@ from redisext.errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Argument", "Command", "Op", "Reply", "Script", "Steps", "Wait", "run", "text"]
+__all__ = ["Argument", "Command", "Op", "Reply", "Script", "Steps", "Wait", "run", "text", "written_out"]
 
 Argument: TypeAlias = bytes | str | int | float
 """What may stand in a command: bytes, or text and numbers that the client writes as UTF-8."""
@@ -169,6 +169,11 @@ def run(steps: Steps[R], execute: Callable[[Command[object]], object]) -> R:
     except StopIteration as stop:
         # The generator's return type is R; StopIteration does not say so.
         return cast("R", stop.value)
+
+
+def written_out(words: tuple[Argument, ...]) -> Iterator[bytes | str]:
+    """*words* with the numbers as text: hiredis crashes where an interrupt cuts in while it writes a number."""
+    return (word if isinstance(word, (bytes, str)) else repr(word) for word in words)
 
 
 def text(key: bytes) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, cast, ove
 
 from typing_extensions import TypeVar
 
-from redisext.command import Command, Op, Reply, Script, Steps, Wait, text
+from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.element import Position
 from redisext.errors import DecodeError, EncodeError
-from redisext.key import ElementCommands, KeyCommands, expiration_ms
+from redisext.key import ElementCommands, KeyCommands, expiration_ms, value_or
 from redisext.model import Model, Page
 from redisext.number import increment
 from redisext.reply import array, bulk, done, flag, integer, optional_bulk, pairs
@@ -89,8 +89,8 @@ class MapCommands(ElementCommands[T]):
         """GET, then a script that sets the new value if the old one is still there; repeated until it was."""
         longest = 0.0
         while True:
-            old = yield from Command(_GET_NEWEST, (self.key,), (), optional_bulk)
-            value = fn(None if old is None else self._decode_named(old))
+            old, held = yield from Command(_GET_NEWEST, (self.key,), (), self._raw_and_value)
+            value = fn(held)
             swap = (self._encode(value),) if old is None else (self._encode(value), old)
             if (yield from Command(_SWAP, (self.key,), swap, flag)):
                 return value
@@ -98,12 +98,9 @@ class MapCommands(ElementCommands[T]):
             longest = min(_LONGEST_BACKOFF, longest * 2 + 0.001)
             yield from Wait(random.uniform(0, longest))  # noqa: S311  # it spreads tries, and hides nothing
 
-    def _decode_named(self, raw: bytes) -> T:
-        try:
-            return self._codec.decode(raw)
-        except DecodeError as error:
-            error.key = text(self.key)
-            raise
+    def _raw_and_value(self, reply: Reply) -> tuple[bytes | None, T | None]:
+        raw = optional_bulk(reply)
+        return raw, None if raw is None else self._codec.decode(raw)
 
 
 class Map(Model[MapCommands[T]]):
@@ -342,26 +339,17 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
         return Command(_HSCAN, (self.key,), (cursor or 0, "COUNT", _PAGE), parse)
 
     def _field(self, key: K) -> bytes:
-        try:
-            return self._keys.encode(key)
-        except EncodeError as error:
-            error.key = text(self.key)
-            raise
+        return self._encoded(self._keys, key)
 
     def _value(self, value: V) -> bytes:
-        try:
-            return self._values.encode(value)
-        except EncodeError as error:
-            error.key = text(self.key)
-            raise
+        return self._encoded(self._values, value)
+
+    def _or(self, default: D) -> Callable[[Reply], V | D]:
+        return value_or(self._values, default)
 
     def _decode_pairs(self, reply: Reply) -> list[tuple[K, V]]:
         field, value = self._keys.decode, self._values.decode
         return [(field(bulk(key)), value(bulk(item))) for key, item in pairs(reply)]
-
-    def _or(self, default: object) -> Callable[[Reply], object]:
-        decode = self._values.decode
-        return lambda reply: default if reply is None else decode(bulk(reply))
 
 
 class _HasKeys(Protocol[E, V_co]):
@@ -443,12 +431,7 @@ class HashMap(Model[HashMapCommands[K, V]], MutableMapping[K, V]):
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a value for *key*; False for what is not of the key type. HEXISTS, O(1)."""
-        try:
-            # What is no K is refused by its codec.
-            command = self.commands.contains(cast("K", key))
-        except EncodeError:
-            return False
-        return self._run(command)
+        return self._holds(self.commands.contains, key)
 
     def __len__(self) -> int:
         """How many keys there are. HLEN, O(1)."""

@@ -16,9 +16,10 @@ from redisext.reply import array, bulk, flag, integer
 if TYPE_CHECKING:
     from redisext.codec import Codec
 
-__all__ = ["ElementCommands", "Expire", "Key", "KeyCommands", "expiration_ms", "key_bytes", "milliseconds"]
+__all__ = ["ElementCommands", "Expire", "Key", "KeyCommands", "expiration_ms", "key_bytes", "milliseconds", "value_or"]
 
 T = TypeVar("T")
+E = TypeVar("E")
 D = TypeVar("D")
 
 _PEXPIRE: Final = Op("PEXPIRE", repeatable=True)
@@ -47,7 +48,7 @@ class KeyCommands:
 
     def expire(self, seconds: float) -> Command[bool]:
         """PEXPIRE, O(1)."""
-        return Command(_PEXPIRE, (self.key,), (milliseconds("seconds", seconds, least=0),), flag)
+        return Command(_PEXPIRE, (self.key,), (milliseconds("seconds", seconds),), flag)
 
     def ttl(self) -> Command[int]:
         """TTL, O(1)."""
@@ -72,6 +73,16 @@ class KeyCommands:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({text(self.key)!r})"
 
+    # --- For the structures
+
+    def _encoded(self, codec: Codec[E], value: E) -> bytes:
+        """The bytes of *value*; an error names this key."""
+        try:
+            return codec.encode(value)
+        except EncodeError as error:
+            error.key = text(self.key)
+            raise
+
 
 class ElementCommands(KeyCommands, Generic[T]):
     """The commands of a structure whose elements are written by one codec."""
@@ -81,20 +92,20 @@ class ElementCommands(KeyCommands, Generic[T]):
         self._codec = codec
 
     def _encode(self, item: T) -> bytes:
-        try:
-            return self._codec.encode(item)
-        except EncodeError as error:
-            error.key = text(self.key)
-            raise
+        return self._encoded(self._codec, item)
 
     def _decode_all(self, reply: Reply) -> list[T]:
         decode = self._codec.decode
         return [decode(bulk(raw)) for raw in array(reply)]
 
     def _or(self, default: D) -> Callable[[Reply], T | D]:
-        """A parser that gives *default* for nil."""
-        decode = self._codec.decode
-        return lambda reply: default if reply is None else decode(bulk(reply))
+        return value_or(self._codec, default)
+
+
+def value_or(codec: Codec[E], default: D) -> Callable[[Reply], E | D]:
+    """A parser that gives *default* for nil."""
+    decode = codec.decode
+    return lambda reply: default if reply is None else decode(bulk(reply))
 
 
 class Expire:
@@ -121,14 +132,14 @@ def key_bytes(key: object) -> bytes:
 
 def expiration_ms(name: str, seconds: object) -> int:
     """The time until a key that is set now is deleted, in the server's unit. Raises as `milliseconds`, and for 0."""
-    expiry = milliseconds(name, seconds, least=0)
+    expiry = milliseconds(name, seconds)
     if expiry == 0:
         raise ArgumentError(f"{name} is above 0 seconds; None for a key that never expires")
     return expiry
 
 
-def milliseconds(name: str, seconds: object, *, least: float) -> int:
-    """A time in the server's unit. What is above *least* seconds is at least 1 ms."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds <= _LONGEST:
-        raise ArgumentError(f"{name} is a number of seconds from {least:g} up, not {shown(seconds)}")
+def milliseconds(name: str, seconds: object) -> int:
+    """A time in the server's unit. What is above 0 seconds is at least 1 ms."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= _LONGEST:
+        raise ArgumentError(f"{name} is a number of seconds from 0 up, not {shown(seconds)}")
     return max(1, round(seconds * 1000)) if seconds > 0 else 0

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
 from redisext import backend as backends
 from redisext import command, element
 from redisext.codec import RAW, Codec, Unresolved, codec_for, serializer_codec, type_name
-from redisext.errors import ConfigurationError
+from redisext.errors import ConfigurationError, EncodeError
 from redisext.key import KeyCommands, key_bytes
 
 if TYPE_CHECKING:
@@ -164,6 +164,14 @@ class Model(Generic[C_co]):
         while cursor is not None:
             elements, cursor = self._run(page(cursor))
             yield from elements
+
+    def _holds(self, contains: Callable[[T], Command[bool]], value: object) -> bool:
+        """Python's `in`, which takes a value of any type: what is not of the element type is not there."""
+        try:
+            asked = contains(cast("T", value))  # what is no T is refused by its codec
+        except EncodeError:
+            return False
+        return self._run(asked)
 
     def _expiry(self, seconds: float | None) -> float:
         if seconds is not None:

@@ -259,12 +259,7 @@ class Pool(Model[PoolCommands[T]], MutableSet[T]):
 
     def __contains__(self, value: object) -> bool:
         """Whether *value* is there; False for what is not of the element type. SISMEMBER, O(1)."""
-        try:
-            # What is no T is refused by its codec.
-            command = self.commands.contains(cast("T", value))
-        except EncodeError:
-            return False
-        return self._run(command)
+        return self._holds(self.commands.contains, value)
 
     def __len__(self) -> int:
         """How many elements there are. SCARD, O(1)."""
@@ -588,12 +583,7 @@ class SortedSet(Model[SortedSetCommands[T]]):
 
     def __contains__(self, element: object) -> bool:
         """Whether *element* is there; False for what is not of the element type. ZSCORE, O(1)."""
-        try:
-            # What is no T is refused by its codec.
-            command = self.commands.contains(cast("T", element))
-        except EncodeError:
-            return False
-        return self._run(command)
+        return self._holds(self.commands.contains, element)
 
     def __iter__(self) -> Iterator[T]:
         """The elements, the highest score first, some hundred in memory at a time. ZREVRANGE, O(n) in all."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from typing_extensions import TypeVar
 
 from redisext.command import Command, Op, Reply
 from redisext.element import Position
-from redisext.errors import DecodeError, EncodeError
+from redisext.errors import DecodeError
 from redisext.key import ElementCommands
 from redisext.lists import ListCommands, ListModel
 from redisext.model import Model
@@ -257,9 +257,4 @@ class PriorityQueue(Model[PriorityQueueCommands[T]]):
 
     def __contains__(self, item: object) -> bool:
         """Whether *item* is waiting; False for what is not of the element type. ZSCORE, O(1)."""
-        try:
-            # What is no T is refused by its codec.
-            command = self.commands.contains(cast("T", item))
-        except EncodeError:
-            return False
-        return self._run(command)
+        return self._holds(self.commands.contains, item)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import redis
 
 from redisext.backend import failures
-from redisext.command import Argument, Command, Op, Reply
+from redisext.command import Argument, Command, Op, Reply, written_out
 from redisext.dsn import Configuration
 from redisext.errors import CommandRefused, ConfigurationError, WrongType
 
@@ -162,8 +162,7 @@ class _Store:
 
     def _send(self, *words: Argument) -> Reply:
         try:
-            # Written out: hiredis crashes where an interrupt cuts in while it writes a number.
-            self._connection.send_command(*(word if isinstance(word, (bytes, str)) else repr(word) for word in words))
+            self._connection.send_command(*written_out(words))
             return self._connection.read_response()
         except redis.exceptions.ResponseError:
             raise

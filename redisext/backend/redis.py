@@ -12,7 +12,7 @@ import itertools
 import socket
 import ssl
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
@@ -23,7 +23,7 @@ from redis.connection import Connection as TCPConnection
 
 from redisext import dsn
 from redisext.backend import failures
-from redisext.command import Argument, Command, Op, Reply
+from redisext.command import Command, Op, Reply, written_out
 from redisext.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -116,12 +116,11 @@ class _PrimaryOnly(RedisBackend):
         self._whole = whole
         self._primary = whole._primary  # noqa: SLF001  # a view of one of its own kind
         self._replicas = []
-        self._closed = False
 
     @property
     def closed(self) -> bool:
-        """Whether this view, or the backend itself, was closed."""
-        return self._closed or self._whole.closed
+        """Whether the backend itself was closed."""
+        return self._whole.closed
 
     def close(self) -> None:
         """Close the backend itself."""
@@ -198,12 +197,12 @@ class _Node:
         sent = settled = False
         try:
             try:
-                connection.send_command(*_as_text(command.words))
+                connection.send_command(*written_out(command.words))
                 sent = True
                 reply = self._reply(connection, command)
             except redis.exceptions.NoScriptError:
                 sent = False
-                connection.send_command(*_as_text(command.words_in_full))
+                connection.send_command(*written_out(command.words_in_full))
                 sent = True
                 reply = self._reply(connection, command)
             settled = True
@@ -239,11 +238,6 @@ class _Node:
             return connection.read_response()
         except redis.exceptions.RedisError:
             return None
-
-
-def _as_text(words: tuple[Argument, ...]) -> Iterator[bytes | str]:
-    """*words* with the numbers written out: hiredis crashes where an interrupt cuts in while it does that."""
-    return (word if isinstance(word, (bytes, str)) else repr(word) for word in words)
 
 
 class _Client(redis.Redis):
