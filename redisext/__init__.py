@@ -7,19 +7,25 @@
     jobs.push(Event(name="signup"))
     event = jobs.pop()          # Event | None
 
+The same under asyncio: `aconnect` gives the backend, and each structure has a face whose methods are awaited,
+``await redisext.AsyncQueue[Event]("jobs", adb).pop()``.
+
 The architecture, from the outside in: a *model* (`Queue`, ...) is a thin face over *commands* (`QueueCommands`), which
 describe operations without doing them; a *backend* (:mod:`redisext.backend`) carries commands out; a *codec*
 (:mod:`redisext.codec`), derived from the element type, writes and reads the values.
 """
 
 from redisext import backend, serializer
-from redisext.backend import Backend, connect
-from redisext.counter import Counter
+from redisext.backend import AsyncBackend, Backend, aconnect, connect
+from redisext.batch import AsyncBatch, AsyncTransaction, Batch, Pending, Transaction
+from redisext.counter import AsyncCounter, Counter
 from redisext.errors import (
     ArgumentError,
     BackendClosed,
+    BatchError,
     CommandRefused,
     ConfigurationError,
+    Conflict,
     ConnectionFailed,
     CrossSlot,
     DecodeError,
@@ -27,27 +33,43 @@ from redisext.errors import (
     EncodeError,
     LockNotOwned,
     NotBatchable,
+    NotReady,
     OutcomeUnknown,
     PermissionDenied,
     RedisextError,
     Timeout,
     WrongType,
 )
-from redisext.hashmap import HashMap, Map
+from redisext.hashmap import AsyncHashMap, AsyncMap, HashMap, Map
 from redisext.key import Expire, Key
-from redisext.lock import Lock
+from redisext.lock import AsyncLock, Lock
 from redisext.nothing import NOTHING, Nothing
-from redisext.pool import Pool, SortedSet
-from redisext.queue import PriorityQueue, Queue
-from redisext.stack import Stack
+from redisext.pool import AsyncPool, AsyncSortedSet, Pool, SortedSet
+from redisext.queue import AsyncPriorityQueue, AsyncQueue, PriorityQueue, Queue
+from redisext.stack import AsyncStack, Stack
 
 __all__ = [
     "NOTHING",
     "ArgumentError",
+    "AsyncBackend",
+    "AsyncBatch",
+    "AsyncCounter",
+    "AsyncHashMap",
+    "AsyncLock",
+    "AsyncMap",
+    "AsyncPool",
+    "AsyncPriorityQueue",
+    "AsyncQueue",
+    "AsyncSortedSet",
+    "AsyncStack",
+    "AsyncTransaction",
     "Backend",
     "BackendClosed",
+    "Batch",
+    "BatchError",
     "CommandRefused",
     "ConfigurationError",
+    "Conflict",
     "ConnectionFailed",
     "Counter",
     "CrossSlot",
@@ -61,8 +83,10 @@ __all__ = [
     "LockNotOwned",
     "Map",
     "NotBatchable",
+    "NotReady",
     "Nothing",
     "OutcomeUnknown",
+    "Pending",
     "PermissionDenied",
     "Pool",
     "PriorityQueue",
@@ -71,7 +95,9 @@ __all__ = [
     "SortedSet",
     "Stack",
     "Timeout",
+    "Transaction",
     "WrongType",
+    "aconnect",
     "backend",
     "connect",
     "serializer",

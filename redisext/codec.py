@@ -21,28 +21,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Final, ForwardRef, Never, NewType, Protocol, TypeVar, cast, get_args, get_origin
+from typing import Any, Final, NewType, Protocol, TypeVar, cast
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    PydanticUndefinedAnnotation,
-    PydanticUserError,
-    TypeAdapter,
-    ValidationError,
-)
-from pydantic.fields import FieldInfo
+from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_json, to_jsonable_python
 
 from redisext import schema
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
+from redisext.naming import type_name
 from redisext.narrow import is_mapping, is_sequence, is_set
+from redisext.sameness import LOST, Sameness, change
 from redisext.serializer import Raw, Serializer
 
 __all__ = ["RAW", "Codec", "Unresolved", "codec_for", "serializer_codec", "type_name"]
@@ -93,26 +86,6 @@ def codec_for(element_type: object, *, identity: bool = False) -> Codec[object]:
 def serializer_codec(serializer: Serializer, element: str) -> Codec[object]:
     """The codec of a class that names its own `SERIALIZER`."""
     return _SerializerCodec(serializer, element)
-
-
-def type_name(element_type: object) -> str:
-    """A type as a person would write it.
-
-    >>> type_name(int), type_name(list[int])
-    ('int', 'list[int]')
-    """
-    if get_origin(element_type) is Annotated:
-        inner, *conditions = get_args(element_type)
-        listed = [part for one in conditions for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
-        return f"Annotated[{', '.join([type_name(inner), *map(repr, listed)])}]"
-    if isinstance(element_type, ForwardRef):
-        return element_type.__forward_arg__
-    if element_type is type(None):
-        return "None"
-    name = getattr(element_type, "__qualname__", None) or getattr(element_type, "__name__", None)
-    if isinstance(name, str) and not get_args(element_type):
-        return name.rpartition("<locals>.")[2]
-    return repr(element_type).replace("typing.", "")
 
 
 @lru_cache(maxsize=1024)
@@ -264,12 +237,14 @@ class _Float:
 
     def decode(self, raw: bytes) -> object:
         try:
-            if b"_" in raw or raw != raw.strip():
+            if _UNDERSCORE in raw or raw != raw.strip():
                 raise ValueError("not the plain text of a number")
             return float(raw)
         except ValueError as error:
             raise DecodeError(raw, self.element) from error
 
+
+_UNDERSCORE: Final = ord("_")
 
 _NativeCodec = _Bytes | _Str | _Int | _Float
 
@@ -283,26 +258,28 @@ class _Constrained:
 
     def __init__(self, native: _NativeCodec, adapter: TypeAdapter[object], element: str) -> None:
         self._native = native
+        self._rewritten = native.counts is float  # an int and -0.0 may be read as other floats
         self._validate = adapter.validator.validate_python
         self.element = element
 
     def encode(self, value: object) -> bytes:
         raw = self._native.encode(value)
-        plain = self._native.decode(raw)
+        plain = self._native.decode(raw) if self._rewritten else value
         try:
             checked: object = self._validate(plain, strict=True)
         except Exception as error:  # a validator may raise anything
             raise _refuse(value, self.element, "it does not meet the type's conditions") from error
-        if type(checked) is not type(plain) or _change(plain, checked) is not None:
+        if type(checked) is not type(plain) or (checked != plain and change(plain, checked) is not None):
             raise _refuse(value, self.element, "the type's validators would change it on the way back")
         return raw
 
     def decode(self, raw: bytes) -> object:
         value = self._native.decode(raw)
         try:
-            return cast("object", self._validate(value, strict=True))
+            checked: object = self._validate(value, strict=True)
         except Exception as error:  # a validator may raise anything
             raise DecodeError(raw, self.element) from error
+        return checked
 
 
 class _Json:
@@ -311,32 +288,32 @@ class _Json:
     counts = None
 
     def __init__(self, adapter: TypeAdapter[object], element: str) -> None:
-        self._serializer = adapter.serializer
-        self._validator = adapter.validator
+        self._to_json = adapter.serializer.to_json
+        self._to_python = adapter.serializer.to_python
+        self._validate = adapter.validator.validate_python
+        self._validate_json = adapter.validator.validate_json
+        self._change = Sameness().change
         self.element = element
 
     def encode(self, value: object) -> bytes:
-        raw = self._write(value)
+        try:
+            raw = self._to_json(value, by_alias=True, round_trip=True, warnings=False)
+        except Exception as error:  # a validator may raise anything
+            raise self._mismatch(value) from error
         self._read_back(value, raw)
         return raw
 
     def decode(self, raw: bytes) -> object:
         try:
-            return self._validator.validate_json(raw, strict=True)
+            return self._validate_json(raw, strict=True)
         except Exception as error:  # a validator may raise anything
             raise DecodeError(raw, self.element) from error
-
-    def _write(self, value: object) -> bytes:
-        try:
-            return self._serializer.to_json(value, by_alias=True, round_trip=True, warnings=False)
-        except Exception as error:  # a validator may raise anything
-            raise self._mismatch(value) from error
 
     def _read_back(self, value: object, raw: bytes) -> object:
         """What will be read for *raw*, if that is *value*; otherwise this is the last moment to say so."""
         try:
-            back: object = self._validator.validate_json(raw, strict=True)
-            change = _change(value, back)
+            back: object = self._validate_json(raw, strict=True)
+            change = self._change(value, back)
         except ValidationError as error:
             raise self._mismatch(value, f"what is written for it would not be read back{_where(error)}") from error
         except Exception as error:  # a validator may raise anything
@@ -349,14 +326,14 @@ class _Json:
         """Say why *value* cannot be stored: it is not of the type, or it would come back as something else."""
         not_one = "it is not an instance of the type, or breaks its conditions"
         try:
-            checked: object = self._validator.validate_python(value, strict=True)
+            checked: object = self._validate(value, strict=True)
         except ValidationError as error:
             return _refuse(value, self.element, f"{not_one}{_where(error)}")
         except Exception:  # noqa: BLE001  # a validator may raise anything
             return _refuse(value, self.element, not_one)
         if type(checked) is not type(value):
             return _refuse(value, self.element, not_one)
-        return _refuse(value, self.element, change or _LOST)
+        return _refuse(value, self.element, change or LOST)
 
 
 def _where(error: ValidationError) -> str:
@@ -364,69 +341,6 @@ def _where(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
     return f" ({place}: {first['msg']})" if place else f" ({first['msg']})"
-
-
-_LOST: Final = (
-    "it would not come back from JSON as it is (an excluded or private field, bytes or NaN in a model that does not "
-    "configure them, a type that JSON cannot tell from another); change the type, or give the class a SERIALIZER"
-)
-
-
-def _change(value: object, back: object) -> str | None:
-    """What became of *value*, in words that complete "cannot store ...: "; None if *back* is the same.
-
-    Equality does not tell: True equals 1, a named tuple its tuple, noon in Berlin noon in +01:00.
-    """
-    if type(value) is not type(back):
-        # An int is a float to every type checker.
-        if type(value) is int and type(back) is float and value == back:
-            return None
-        return f"{type_name(type(value))} would come back as {type_name(type(back))}; convert it, or change the type"
-    parts = None if type(value) in _WITHOUT_PARTS else _parts(value, back)
-    if parts is None:
-        if isinstance(value, (datetime, time)) and value.tzinfo is not None and value.tzinfo.utcoffset(None) is None:
-            return f"of the time zone {value.tzinfo} only the offset would come back; store .astimezone(timezone.utc)"
-        if isinstance(value, (float, complex, Decimal)) and str(value) == str(back):
-            return None  # NaN, too, which equals nothing
-        return None if value == back else _LOST
-    here, there = parts
-    types = [*map(type, here)]
-    if _WITHOUT_PARTS.issuperset(types) and here == there and types == [*map(type, there)]:
-        return None  # what most values are, told fast
-    changes = (_change(one, other) for one, other in zip(here, there, strict=True))
-    return next((change for change in changes if change is not None), None)
-
-
-_WITHOUT_PARTS: Final = frozenset({str, int, float, bool, bytes, type(None)})
-
-
-def _parts(value: object, back: object) -> tuple[list[object], list[object]] | None:
-    """The parts of two values of one type, in one order; None if they have none, or not the same."""
-    if is_sequence(value) and is_sequence(back):
-        if len(value) != len(back):
-            return None
-        return [*value, *_attributes(value, ("maxlen",))], [*back, *_attributes(back, ("maxlen",))]
-    if isinstance(value, BaseModel):
-        names = (*type(value).__pydantic_fields__, "__pydantic_extra__", "__pydantic_private__")
-        return _attributes(value, names), _attributes(back, names)
-    if is_dataclass(value):
-        names = tuple(field.name for field in fields(value) if field.init or field.compare)
-        return _attributes(value, names), _attributes(back, names)
-    if is_set(value) and is_set(back) and value == back:
-        same = {one: one for one in back}
-        return [*value], [same[one] for one in value]
-    if is_mapping(value) and is_mapping(back) and value.keys() == back.keys():
-        keys = [*back]
-        if keys != [*value]:
-            same = {key: key for key in back}
-            keys = [same[key] for key in value]
-        here = [*value, *value.values(), *_attributes(value, ("default_factory",))]
-        return here, [*keys, *(back[key] for key in keys), *_attributes(back, ("default_factory",))]
-    return None
-
-
-def _attributes(value: object, names: Iterable[str]) -> list[object]:
-    return [getattr(value, name, None) for name in names]
 
 
 class _CanonicalJson(_Json):
@@ -438,7 +352,7 @@ class _CanonicalJson(_Json):
 
     def _canonical(self, value: object) -> bytes:
         try:
-            plain = self._serializer.to_python(value, by_alias=True, round_trip=True, warnings=False)
+            plain = self._to_python(value, by_alias=True, round_trip=True, warnings=False)
             return _dump(_canonical(plain)).encode()
         except EncodeError as error:
             raise _refuse(value, self.element, error.reason) from error
@@ -446,27 +360,29 @@ class _CanonicalJson(_Json):
             raise self._mismatch(value) from error
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+_dump: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode
+
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 def _canonical(value: object) -> object:
-    """*value*, in Python's own types, as what `json` writes; the same for all values equal to it."""
+    """*value*, in Python's own types, as what `_dump` writes; the same for all values equal to it."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Enum):
         return _canonical(value.value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, (int, str)):
         return value
     if isinstance(value, float):
         if math.isnan(value):
             raise EncodeError("it holds NaN, which equals nothing, so it could never be found")
         return value + 0.0
-    if is_mapping(value):
-        members = {_object_key(key): _canonical(item) for key, item in value.items()}
-        return dict(sorted(members.items()))
     if is_sequence(value):
         return [_canonical(item) for item in value]
     if is_set(value):
         return sorted((_canonical(item) for item in value), key=_dump)
+    if is_mapping(value):
+        return {_object_key(key): _canonical(item) for key, item in value.items()}
     if isinstance(value, Decimal):
         return _canonical_decimal(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -501,14 +417,12 @@ class _SerializerCodec:
     counts = int  # as in redisext 2.0.2, where any map could be incremented
 
     def __init__(self, serializer: Serializer, element: str) -> None:
-        self._serializer = serializer
+        self._serializer: Any = serializer  # what its parameter's type may be, it alone knows; it refuses what it must
         self.element = element
 
     def encode(self, value: object) -> bytes:
         try:
-            # The serializer's own parameter type is unknown here; a value that it does not take, it refuses.
-            written = self._serializer.encode(cast("Never", value))
-            return _as_bytes(written)
+            return _as_bytes(self._serializer.encode(value))
         except Exception as error:
             name = type_name(self._serializer if isinstance(self._serializer, type) else type(self._serializer))
             raise EncodeError(
@@ -517,9 +431,10 @@ class _SerializerCodec:
 
     def decode(self, raw: bytes) -> object:
         try:
-            return self._serializer.decode(raw)
+            read: object = self._serializer.decode(raw)
         except Exception as error:
             raise DecodeError(raw, self.element) from error
+        return read
 
 
 RAW: Final[Codec[object]] = _SerializerCodec(Raw, "bytes")

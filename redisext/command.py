@@ -9,8 +9,8 @@ The rules of this module:
 * What is the same for every call of an operation stands in its :class:`Op`, written once beside the
   structure that uses it. What differs from call to call stands in the Command.
 * What takes more than one round trip is a generator (:data:`Steps`): it yields commands and waits,
-  is sent each result, and returns its own. The drivers (:func:`run` here) do the I/O. An error is
-  thrown into the generator, so `try`/`finally` inside it runs.
+  is sent each result, and returns its own. The drivers (:func:`run`, and :func:`arun` under asyncio) do the I/O. An
+  error, a cancellation too, is thrown into the generator, so `try`/`finally` inside it runs.
 
 "Harmless to repeat" is judged by the state *and* by the answer: SADD leaves the same set when it is
 sent twice, but the second answer ("it was there already") would be a lie to the caller whose first
@@ -19,18 +19,32 @@ answer was lost. So an operation is `repeatable` only where both are the same.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar, cast
 
 from redisext.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Argument", "Command", "Op", "Reply", "Script", "Steps", "Wait", "run", "text", "written_out"]
+__all__ = [
+    "Argument",
+    "Command",
+    "Op",
+    "Reply",
+    "Script",
+    "Steps",
+    "Wait",
+    "arun",
+    "in_sequence",
+    "run",
+    "text",
+    "written_out",
+]
 
 Argument: TypeAlias = bytes | str | int | float
 """What may stand in a command: bytes, or text and numbers that the client writes as UTF-8."""
@@ -77,10 +91,11 @@ class Op:
             object.__setattr__(self, "repeatable", True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Command(Generic[R_co]):
     """One operation, ready to be sent: `op`, the `keys` it touches, the `args` after them, and `parse`.
 
+    `location` says in which data the keys are (see :class:`~redisext.backend.abc.Backend`), ``""`` if nobody said.
     Commands are equal when they send the same.
 
     >>> Command(Op("INCRBY"), (b"hits",), (2,), int)
@@ -91,6 +106,22 @@ class Command(Generic[R_co]):
     keys: tuple[bytes, ...]
     args: tuple[Argument, ...]
     parse: Callable[[Reply], R_co] = field(compare=False)
+    location: str = field(compare=False)
+
+    def __init__(
+        self,
+        op: Op,
+        keys: tuple[bytes, ...],
+        args: tuple[Argument, ...],
+        parse: Callable[[Reply], R_co],
+        location: str = "",
+    ) -> None:
+        # As a frozen dataclass would, in half of its time.
+        _set_op(self, op)
+        _set_keys(self, keys)
+        _set_args(self, args)
+        _set_parse(self, parse)
+        _set_location(self, location)
 
     @property
     def words(self) -> tuple[Argument, ...]:
@@ -130,11 +161,17 @@ class Command(Generic[R_co]):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Pickled (inside an error, on its way from another process), it tells what was asked; it reads no reply.
-        return type(self), (self.op, self.keys, self.args, _unread)
+        return type(self), (self.op, self.keys, self.args, _unread, self.location)
 
     def __repr__(self) -> str:
         shown = " ".join(_shown(word) for word in (*self.keys, *self.args))
         return f"{type(self).__name__}({self.op.name} {shown})"
+
+
+# A slot's descriptor sets it where the class itself lets nobody do so; typeshed takes it for what it holds.
+_set_op, _set_keys, _set_args, _set_parse, _set_location = (
+    cast("Callable[[object, object], None]", vars(Command)[name].__set__) for name in Command.__slots__
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +208,53 @@ def run(steps: Steps[R], execute: Callable[[Command[object]], object]) -> R:
         return cast("R", stop.value)
 
 
-def written_out(words: tuple[Argument, ...]) -> Iterator[bytes | str]:
+async def arun(steps: Steps[R], execute: Callable[[Command[object]], Awaitable[object]]) -> R:
+    """The same under asyncio, each command awaited from *execute*."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result: object = None
+                if isinstance(step, Wait):
+                    await asyncio.sleep(step.seconds)
+                else:
+                    result = await execute(step)
+            except BaseException as error:  # noqa: BLE001  # the steps decide what becomes of it
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as stop:
+        # As in `run`.
+        return cast("R", stop.value)
+
+
+def in_sequence(commands: Iterable[Command[object]]) -> list[tuple[Argument, ...]]:
+    """What is sent for each of *commands* where they go together: each script whole at first, then by its SHA-1.
+
+    One by one, NOSCRIPT tells that a script must be sent whole; by then, those after it would have been carried out.
+    """
+    known: set[tuple[Script, tuple[bytes, ...]]] = set()
+    words: list[tuple[Argument, ...]] = []
+    for command in commands:
+        script = command.op.script
+        # For other keys it may be refused, and is not known then.
+        if script is None or (script, command.keys) in known:
+            words.append(command.words)
+        else:
+            known.add((script, command.keys))
+            words.append(command.words_in_full)
+    return words
+
+
+def written_out(words: tuple[Argument, ...]) -> tuple[bytes | str, ...]:
     """*words* with the numbers as text: hiredis crashes where an interrupt cuts in while it writes a number."""
-    return (word if isinstance(word, (bytes, str)) else repr(word) for word in words)
+    for word in words:
+        if type(word) not in _TEXT:
+            return tuple([word if isinstance(word, (bytes, str)) else repr(word) for word in words])
+    return cast("tuple[bytes | str, ...]", words)  # as has just been seen
+
+
+_TEXT: Final = frozenset({bytes, str})
 
 
 def text(key: bytes) -> str:

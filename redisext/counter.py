@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import Final, overload
 
 from typing_extensions import TypeVar
 
 from redisext.command import Command, Op
 from redisext.element import Position
 from redisext.key import ElementCommands
-from redisext.model import Model
+from redisext.model import AsyncModel, Model
 from redisext.number import checked, increment
 from redisext.reply import done
 
-if TYPE_CHECKING:
-    from redisext.codec import Codec
-
-__all__ = ["Counter", "CounterCommands"]
+__all__ = ["AsyncCounter", "Counter", "CounterCommands"]
 
 N = TypeVar("N", int, float, default=int)
 M = TypeVar("M", int, float)
@@ -38,23 +35,23 @@ class CounterCommands(ElementCommands[N]):
     def get(self, default: D) -> Command[N | D]: ...
     def get(self, default: object = None) -> Command[object]:
         """GET, O(1)."""
-        return Command(_GET, (self.key,), (), self._or(default))
+        return self._command(_GET, (), self._or(default))
 
     def incr(self, by: N | int = 1) -> Command[N]:
         """INCRBY or INCRBYFLOAT, O(1)."""
-        return increment(_INCRBY, _INCRBYFLOAT, self._codec, self.key, (), by)
+        return self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by))
 
     def decr(self, by: N | int = 1) -> Command[N]:
         """INCRBY or INCRBYFLOAT, O(1)."""
-        return increment(_INCRBY, _INCRBYFLOAT, self._codec, self.key, (), by, sign=-1)
+        return self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by, sign=-1))
 
     def set(self, value: N) -> Command[None]:
         """SET, O(1)."""
-        return Command(_SET, (self.key,), (self._encode(checked(self._codec, value)),), done)
+        return self._command(_SET, (self._encode(checked(self._codec, value)),), done)
 
     def reset(self) -> Command[N | None]:
         """GETDEL, O(1)."""
-        return Command(_GETDEL, (self.key,), (), self._or(None))
+        return self._command(_GETDEL, (), self._or(None))
 
 
 class Counter(Model[CounterCommands[N]]):
@@ -75,9 +72,7 @@ class Counter(Model[CounterCommands[N]]):
     """
 
     _positions = (Position(allowed=(int, float)),)
-
-    def _describe(self, key: bytes, prefix: bytes, *codecs: Codec[Any]) -> CounterCommands[N]:
-        return CounterCommands(key, prefix, *codecs)
+    _describes = CounterCommands
 
     @classmethod
     def of(cls, element: type[M]) -> type[Counter[M]]:
@@ -119,3 +114,59 @@ class Counter(Model[CounterCommands[N]]):
     def reset(self) -> N | None:
         """Remove the number, and give what it was. GETDEL, O(1)."""
         return self._run(self.commands.reset())
+
+
+class AsyncCounter(AsyncModel[CounterCommands[N]]):
+    """The same as `Counter`, under asyncio: its methods are awaited.
+
+    >>> import asyncio
+    >>> async def main() -> None:
+    ...     visitors = AsyncCounter[int]("visitors", "memory://docs-async")
+    ...     print(await visitors.incr(), await visitors.incr(5), await visitors.reset())
+    >>> asyncio.run(main())
+    1 6 6
+    """
+
+    _positions = (Position(allowed=(int, float)),)
+    _describes = CounterCommands
+
+    @classmethod
+    def of(cls, element: type[M]) -> type[AsyncCounter[M]]:
+        """``AsyncCounter[element]``, for a type known only at run time."""
+        made: type[AsyncCounter[M]] = cls._of(element)
+        return made
+
+    @overload
+    async def get(self) -> N | None: ...
+    @overload
+    async def get(self, default: D) -> N | D: ...
+    async def get(self, default: object = None) -> object:
+        """The number; *default* if nothing was counted yet. GET, O(1).
+
+        Raises :exc:`~redisext.errors.DecodeError` if what is stored is no such number.
+        """
+        return await self._run(self.commands.get(default))
+
+    async def incr(self, by: N | int = 1) -> N:
+        """Add *by* and give the new number, which begins at 0. INCRBY or INCRBYFLOAT, O(1).
+
+        Raises :exc:`~redisext.errors.ArgumentError` if *by* is not such a number, and
+        :exc:`~redisext.errors.CommandRefused` if the result does not fit (the number stays as it was).
+        """
+        return await self._run(self.commands.incr(by))
+
+    async def decr(self, by: N | int = 1) -> N:
+        """Subtract *by* and give the new number. As `incr`."""
+        return await self._run(self.commands.decr(by))
+
+    async def set(self, value: N) -> None:
+        """Make the number *value*; takes an expiry away. SET, O(1).
+
+        Raises :exc:`~redisext.errors.EncodeError` if *value* is not of the element type, and
+        :exc:`~redisext.errors.ArgumentError` if the server could not count on from it; then the old number stays.
+        """
+        await self._run(self.commands.set(value))
+
+    async def reset(self) -> N | None:
+        """Remove the number, and give what it was. GETDEL, O(1)."""
+        return await self._run(self.commands.reset())

@@ -69,6 +69,11 @@ class Configuration:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}/{self.db}"
 
+    @property
+    def location(self) -> str:
+        """What tells the data from those elsewhere: the same text."""
+        return str(self)
+
     def with_options(self, options: Mapping[str, object]) -> Configuration:
         """The same with *options* set, each checked. A None leaves an option as it is."""
         given = {name: _option(name, value) for name, value in options.items() if value is not None}

@@ -9,6 +9,7 @@ No message holds a password, and none holds more than 80 bytes of a stored value
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentError",
     "BackendClosed",
+    "BatchError",
     "CommandRefused",
     "ConfigurationError",
+    "Conflict",
     "ConnectionFailed",
     "CrossSlot",
     "DecodeError",
@@ -26,6 +29,7 @@ __all__ = [
     "EncodeError",
     "LockNotOwned",
     "NotBatchable",
+    "NotReady",
     "OutcomeUnknown",
     "PermissionDenied",
     "RedisextError",
@@ -132,6 +136,43 @@ class LockNotOwned(RedisextError, RuntimeError):
 
 class NotBatchable(RedisextError, TypeError):
     """The operation blocks, or takes more than one round trip, and cannot stand in a batch."""
+
+
+class NotReady(RedisextError, RuntimeError):
+    """A result was asked for before the batch or transaction was carried out, or after it was left by an exception."""
+
+
+class Conflict(RedisextError, RuntimeError):
+    """Others changed what a transaction watches, in every attempt; nothing was carried out. Try again later."""
+
+
+class BatchError(RedisextError, ExceptionGroup[Exception]):
+    """Some commands of a batch or a transaction failed; the others have their results.
+
+    An exception group: `exceptions` are the errors, each of a command in `commands`. ``except* ConnectionFailed`` takes
+    some of them out, where ``except ConnectionFailed`` would see none.
+    """
+
+    commands: tuple[Command[object], ...] = ()
+
+    @classmethod
+    def of(cls, message: str, failed: Sequence[tuple[Command[object], Exception]]) -> BatchError:
+        """The group of these commands' errors."""
+        made = cls(message, [error for _, error in failed])
+        made.commands = tuple(command for command, _ in failed)
+        return made
+
+    # No error of a command is a BaseException, for which the group would have to be of another kind.
+    def derive(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, excs: Sequence[Exception], /
+    ) -> BatchError:
+        """A group of some of the errors, with their commands: what ``except*`` makes."""
+        made = type(self)(self.message, excs)
+        # In the same order; and commands that were not sent, for one, have the same error.
+        left = iter(zip(self.exceptions, self.commands, strict=False))
+        found = (next((command for one, command in left if one is error), None) for error in excs)
+        made.commands = tuple(command for command in found if command is not None)
+        return made
 
 
 class CrossSlot(RedisextError, ValueError):

@@ -7,20 +7,31 @@ redisext 2.0.2 asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
-from redisext.command import Command, Op, Reply, Script, text
+from redisext.command import Argument, Command, Op, Reply, Script, text
 from redisext.errors import ArgumentError, EncodeError, shown
 from redisext.reply import array, bulk, flag, integer
 
 if TYPE_CHECKING:
     from redisext.codec import Codec
 
-__all__ = ["ElementCommands", "Expire", "Key", "KeyCommands", "expiration_ms", "key_bytes", "milliseconds", "value_or"]
+__all__ = [
+    "Address",
+    "ElementCommands",
+    "Expire",
+    "Key",
+    "KeyCommands",
+    "expiration_ms",
+    "key_bytes",
+    "milliseconds",
+    "value_or",
+]
 
 T = TypeVar("T")
 E = TypeVar("E")
 D = TypeVar("D")
+R = TypeVar("R")
 
 _PEXPIRE: Final = Op("PEXPIRE", repeatable=True)
 _TTL: Final = Op("TTL", reads=True)
@@ -39,41 +50,59 @@ _RENAME: Final = Op(
 )
 
 
+class Address(NamedTuple):
+    """Where a collection is: its `key`, whole, as it is sent; the `prefix` in it; the `location` of its data.
+
+    >>> Address(b"app:jobs", b"app:", "redis://localhost:6379/0").key
+    b'app:jobs'
+    """
+
+    key: bytes
+    prefix: bytes = b""
+    location: str = ""
+
+
 class KeyCommands:
     """The commands that work on a key of any type. `key` is its whole name, as it is sent."""
 
-    def __init__(self, key: bytes, prefix: bytes = b"") -> None:
-        self.key = key
-        self._prefix = prefix
+    def __init__(self, address: Address) -> None:
+        self.key: bytes = address.key
+        self._address = address
 
     def expire(self, seconds: float) -> Command[bool]:
         """PEXPIRE, O(1)."""
-        return Command(_PEXPIRE, (self.key,), (milliseconds("seconds", seconds),), flag)
+        return self._command(_PEXPIRE, (milliseconds("seconds", seconds),), flag)
 
     def ttl(self) -> Command[int]:
         """TTL, O(1)."""
-        return Command(_TTL, (self.key,), (), integer)
+        return self._command(_TTL, (), integer)
 
     def persist(self) -> Command[bool]:
         """PERSIST, O(1)."""
-        return Command(_PERSIST, (self.key,), (), flag)
+        return self._command(_PERSIST, (), flag)
 
     def rename(self, newkey: str | bytes | int) -> Command[bool]:
         """A script over EXISTS and RENAME, O(1)."""
-        return Command(_RENAME, (self.key, self._prefix + key_bytes(newkey)), (), flag)
+        return self._command(_RENAME, (), flag, self._address.prefix + key_bytes(newkey))
 
     def exists(self) -> Command[bool]:
         """EXISTS, O(1)."""
-        return Command(_EXISTS, (self.key,), (), flag)
+        return self._command(_EXISTS, (), flag)
 
     def delete(self) -> Command[bool]:
         """UNLINK, O(1); the memory is freed in the background."""
-        return Command(_UNLINK, (self.key,), (), flag)
+        return self._command(_UNLINK, (), flag)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({text(self.key)!r})"
 
     # --- For the structures
+
+    def _command(
+        self, op: Op, args: tuple[Argument, ...], parse: Callable[[Reply], R], *more_keys: bytes
+    ) -> Command[R]:
+        """The command of *op* on this key."""
+        return Command(op, (self.key, *more_keys), args, parse, self._address.location)
 
     def _encoded(self, codec: Codec[E], value: E) -> bytes:
         """The bytes of *value*; an error names this key."""
@@ -87,8 +116,8 @@ class KeyCommands:
 class ElementCommands(KeyCommands, Generic[T]):
     """The commands of a structure whose elements are written by one codec."""
 
-    def __init__(self, key: bytes, prefix: bytes, codec: Codec[T]) -> None:
-        super().__init__(key, prefix)
+    def __init__(self, address: Address, codec: Codec[T]) -> None:
+        super().__init__(address)
         self._codec = codec
 
     def _encode(self, item: T) -> bytes:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar, Final, overload
 
 from typing_extensions import TypeVar
 
 from redisext.command import Command, Op, Reply, Script
 from redisext.key import ElementCommands
-from redisext.model import Model, Page
+from redisext.model import AsyncModel, Model, Page
 from redisext.reply import array, bulk, integer
 from redisext.waiting import block_for, checked_timeout
 
-__all__ = ["ListCommands", "ListModel"]
+__all__ = ["AsyncListModel", "ListCommands", "ListModel"]
 
 T = TypeVar("T", default=bytes)
 D = TypeVar("D")
@@ -43,7 +43,7 @@ class ListCommands(ElementCommands[T]):
         """LPUSH, O(1) for each item."""
         if not items:
             return self.size()
-        return Command(_LPUSH, (self.key,), tuple(map(self._encode, items)), integer)
+        return self._command(_LPUSH, tuple(map(self._encode, items)), integer)
 
     @overload
     def pop(self) -> Command[T | None]: ...
@@ -51,7 +51,7 @@ class ListCommands(ElementCommands[T]):
     def pop(self, default: D) -> Command[T | D]: ...
     def pop(self, default: object = None) -> Command[object]:
         """RPOP or LPOP, O(1)."""
-        return Command(self._pop, (self.key,), (), self._or(default))
+        return self._command(self._pop, (), self._or(default))
 
     @overload
     def pop_wait(self, timeout: float | None = None) -> Command[T | None]: ...
@@ -67,7 +67,7 @@ class ListCommands(ElementCommands[T]):
         def parse(reply: Reply) -> object:
             return default if reply is None else decode(bulk(array(reply)[1]))
 
-        return Command(self._pop_wait, (self.key,), (block_for(seconds),), parse)
+        return self._command(self._pop_wait, (block_for(seconds),), parse)
 
     @overload
     def peek(self) -> Command[T | None]: ...
@@ -75,15 +75,15 @@ class ListCommands(ElementCommands[T]):
     def peek(self, default: D) -> Command[T | D]: ...
     def peek(self, default: object = None) -> Command[object]:
         """LINDEX, O(1)."""
-        return Command(_LINDEX, (self.key,), (self._next,), self._or(default))
+        return self._command(_LINDEX, (self._next,), self._or(default))
 
     def size(self) -> Command[int]:
         """LLEN, O(1)."""
-        return Command(_LLEN, (self.key,), (), integer)
+        return self._command(_LLEN, (), integer)
 
     def items(self) -> Command[list[T]]:
         """LRANGE, O(n)."""
-        return Command(_LRANGE, (self.key,), (0, -1), self._decode_all)
+        return self._command(_LRANGE, (0, -1), self._decode_all)
 
     def page(self, cursor: int | None = None) -> Command[Page[T, int]]:
         """LRANGE, O(n) for the page's distance from the nearer end.
@@ -91,11 +91,10 @@ class ListCommands(ElementCommands[T]):
         The cursor counts from the tail, where indexes stay as they are while new items are pushed.
         """
         if cursor is None:
-            return Command(_FIRST_PAGE, (self.key,), (_PAGE,), self._first_page)
+            return self._command(_FIRST_PAGE, (_PAGE,), self._first_page)
         following = cursor + _PAGE
-        return Command(
+        return self._command(
             _LRANGE,
-            (self.key,),
             (cursor, min(following, 0) - 1),
             lambda reply: (self._decode_all(reply), following if following < 0 else None),
         )
@@ -137,3 +136,30 @@ class ListModel(Model[ListCommands[T]]):
 
     # Looking for a value in a list takes the server O(n); without this, `in` would do it by iteration.
     __contains__: ClassVar[None] = None
+
+
+class AsyncListModel(AsyncModel[ListCommands[T]]):
+    """A list in Redis; see :class:`~redisext.queue.AsyncQueue` and :class:`~redisext.stack.AsyncStack`."""
+
+    async def push(self, *items: T) -> int:
+        """Add *items*, in the order given, and give the new size. LPUSH, O(1) for each item, in one command.
+
+        Raises :exc:`~redisext.errors.EncodeError` for an item of another type; then none is added.
+        """
+        return await self._run(self.commands.push(*items))
+
+    async def size(self) -> int:
+        """How many items there are. LLEN, O(1)."""
+        return await self._run(self.commands.size())
+
+    async def items(self) -> list[T]:
+        """All items, the newest first. LRANGE, O(n), in one reply; to go through many, iterate instead."""
+        return await self._run(self.commands.items())
+
+    async def clear(self) -> None:
+        """Remove all items. UNLINK, O(1); the memory is freed in the background."""
+        await self._run(self.commands.delete())
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        """The items, the newest first, a thousand in memory at a time. LRANGE, O(n) in all."""
+        return self._pages(self.commands.page)

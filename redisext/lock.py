@@ -17,26 +17,28 @@ The braces put all three into one slot of a cluster; a backend's prefix stands b
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import secrets
 import time
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redisext.command import Command, Op, Script, Steps
+from redisext.declaration import Declaration
 from redisext.errors import ArgumentError, LockNotOwned, RedisextError, shown
-from redisext.key import KeyCommands, expiration_ms
-from redisext.model import Model
+from redisext.key import Address, KeyCommands, expiration_ms
+from redisext.model import AsyncModel, Model
 from redisext.reply import done, flag, integer
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from redisext.backend import ConnectionSource
-    from redisext.codec import Codec
+__all__ = ["AsyncLock", "Lock", "LockCommands"]
 
-__all__ = ["Lock", "LockCommands"]
+R = TypeVar("R")
 
 _ACQUIRE: Final = Op("SET", "string")
 _EXISTS: Final = Op("EXISTS", repeatable=True)
@@ -121,24 +123,30 @@ _LONGEST_BLOCK: Final = 5.0
 class LockCommands(KeyCommands):
     """The commands of a :class:`Lock`; each names the token of the holder it speaks for."""
 
-    def __init__(self, key: bytes, prefix: bytes) -> None:
-        super().__init__(key, prefix)
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
         # Suffixes of their own, so that the lock "{a}" shares none of them with the lock "a".
-        tagged = key + b":lock" if b"{" in key and b"}" in key else prefix + b"{%s}" % key
+        key = self.key
+        tagged = key + b":lock" if b"{" in key and b"}" in key else address.prefix + b"{%s}" % key
         self._waiters = tagged + b":waiters"
         self._wake = tagged + b":wake"
 
     def acquire(self, token: str, expiration: float | None) -> Command[bool]:
         """SET NX PX, O(1)."""
         expiry = () if expiration is None else ("PX", expiration_ms("expiration", expiration))
-        return Command(_ACQUIRE, (self.key,), (token, "NX", *expiry), flag)
+        return self._command(_ACQUIRE, (token, "NX", *expiry), flag)
 
-    def acquire_wait(self, token: str, expiration: float | None, wait: float) -> Steps[bool]:
-        """Acquire, waiting up to *wait* seconds; see the head of this module."""
-        give_up = time.monotonic() + wait
+    def acquire_wait(self, token: str, expiration: float | None, wait: float | None) -> Steps[bool]:
+        """Acquire, waiting up to *wait* seconds as the head of this module tells (None: not at all); whether it did.
+
+        Where an error or a cancellation cuts in, what may have been acquired by then is given up again.
+        """
         expiry = "" if expiration is None else expiration_ms("expiration", expiration)
-        leave = Command(_LEAVE, (self.key, self._waiters), (token,), done)
+        leave = self._command(_LEAVE, (token,), done, self._waiters)
         try:
+            if wait is None:
+                return (yield from self.acquire(token, expiration))
+            give_up = time.monotonic() + wait
             while True:
                 left = give_up - time.monotonic()
                 held_for = yield from self._enter(token, expiry, min(left, _LONGEST_BLOCK))
@@ -147,7 +155,9 @@ class LockCommands(KeyCommands):
                 if left <= 0:
                     break
                 block = min(left, _LONGEST_BLOCK, held_for / 1000 if held_for else math.inf)
-                yield from Command(_WAKE, (self._wake,), (max(0.001, round(block, 3)),), done)
+                yield from Command(_WAKE, (self._wake,), (max(0.001, round(block, 3)),), done, self._address.location)
+        except GeneratorExit:  # nobody is left who would carry anything out
+            raise
         except BaseException:
             # What went wrong is what the caller must hear of, not that leaving failed too.
             with contextlib.suppress(RedisextError):
@@ -159,22 +169,81 @@ class LockCommands(KeyCommands):
     def _enter(self, token: str, expiry: int | str, wait: float) -> Command[int]:
         # A waiter's entry outlives its block by a little, so that a release in between still wakes somebody.
         wait_ms = max(0, round(wait * 1000)) + 1000
-        return Command(_ENTER, (self.key, self._waiters), (token, expiry, wait_ms), integer)
+        return self._command(_ENTER, (token, expiry, wait_ms), integer, self._waiters)
 
     def release(self, token: str) -> Command[int]:
         """A script, O(log n) for n waiters: 1 when released, 0 when there was no lock, -1 when another holds it."""
-        return Command(_RELEASE, (self.key, self._waiters, self._wake), (token,), integer)
+        return self._command(_RELEASE, (token,), integer, self._waiters, self._wake)
 
     def extend(self, token: str, seconds: float) -> Command[bool]:
         """A script over GET and PEXPIRE, O(1)."""
-        return Command(_EXTEND, (self.key,), (token, expiration_ms("seconds", seconds)), flag)
+        return self._command(_EXTEND, (token, expiration_ms("seconds", seconds)), flag)
 
     def locked(self) -> Command[bool]:
         """EXISTS on the primary, O(1)."""
-        return Command(_EXISTS, (self.key,), (), flag)
+        return self._command(_EXISTS, (), flag)
 
 
-class Lock(Model[LockCommands]):
+class _Holder(Declaration[LockCommands]):
+    """What the two faces of a lock have in common: the token under which an object holds it."""
+
+    _token: str | None = None
+
+    @property
+    def token(self) -> str | None:
+        """The token under which this object acquired the lock; None when it has not, or has released it."""
+        return self._token
+
+    def _acquire(self, expiration: float | None, wait: object) -> Steps[bool]:
+        token = secrets.token_hex(16)
+        expiration = self.EXPIRE if expiration is None else expiration
+        acquired = yield from self.commands.acquire_wait(token, expiration, _checked(wait))
+        if acquired:
+            self._token = token
+        return acquired
+
+    def _release(self) -> Steps[bool]:
+        how_lost, token = self._how_lost(), self._token
+        # Before the release, not after it: from then on another thread or task may acquire by this same object.
+        self._token = None
+        try:
+            outcome = yield from self.commands.release(token or "")
+        except BaseException:
+            self._token = self.token or token  # it may be held still
+            raise
+        if outcome < 0:
+            raise LockNotOwned(f"lock {self.key!r} is held by another: {how_lost}")
+        return bool(outcome)
+
+    def _extend(self, seconds: float | None) -> Command[bool]:
+        return self.commands.extend(self._token or "", self._expiry(seconds))
+
+    @contextlib.contextmanager
+    def _leaving(self, exc: BaseException | None) -> Generator[Callable[[bool], None]]:
+        """Around the release at a block's end, which tells whether it released anything.
+
+        A hold that was lost while the block ran is an error, or a note on the one by which the block is left.
+        """
+        how_lost = self._how_lost()
+
+        def tell(released: bool) -> None:
+            if not released:
+                raise LockNotOwned(f"lock {self.key!r} was lost before its block ended: {how_lost}")
+
+        try:
+            yield tell
+        except LockNotOwned as lost:
+            if exc is None:
+                raise
+            exc.add_note(str(lost))
+
+    def _how_lost(self) -> str:
+        if self._token is None:
+            return "this object never acquired it, or has released it"
+        return "it expired; give it a longer expiry, or extend it while the work goes on"
+
+
+class Lock(_Holder, Model[LockCommands]):
     """A lock that one holder has at a time, among all processes. Stored as a string: the holder's token.
 
     * holding: `acquire`, `release`, `extend`, ``with lock:``
@@ -196,17 +265,7 @@ class Lock(Model[LockCommands]):
     (True, False)
     """
 
-    def __init__(self, key: str | bytes | int | None = None, connection: ConnectionSource | None = None) -> None:
-        super().__init__(key, connection)
-        self._token: str | None = None
-
-    def _describe(self, key: bytes, prefix: bytes, *_codecs: Codec[Any]) -> LockCommands:
-        return LockCommands(key, prefix)
-
-    @property
-    def token(self) -> str | None:
-        """The token under which this object acquired the lock; None when it has not, or has released it."""
-        return self._token
+    _describes = LockCommands
 
     def acquire(self, expiration: float | None = None, *, wait: float | None = None) -> bool:
         """Take the lock if it is free; whether it was. SET NX PX, O(1).
@@ -216,39 +275,21 @@ class Lock(Model[LockCommands]):
 
         Raises :exc:`~redisext.errors.ArgumentError` for a time that is none.
         """
-        token = secrets.token_hex(16)
-        expiration = self.EXPIRE if expiration is None else expiration
-        if wait is None:
-            acquired = self._run(self.commands.acquire(token, expiration))
-        else:
-            acquired = self._run_steps(self.commands.acquire_wait(token, expiration, _wait(wait)))
-        if acquired:
-            self._token = token
-        return acquired
+        return self._run_steps(self._acquire(expiration, wait))
 
     def release(self) -> bool:
         """Give the lock up; False if nobody holds it (it expired, or was never acquired). O(log n) for n waiters.
 
         Raises :exc:`~redisext.errors.LockNotOwned` if somebody else holds it; then it stays held.
         """
-        how_lost, token = self._how_lost(), self._token
-        # Before the release, not after it: from then on another thread may acquire by this same object.
-        self._token = None
-        try:
-            outcome = self._run(self.commands.release(token or ""))
-        except BaseException:
-            self._token = self.token or token  # it may be held still
-            raise
-        if outcome < 0:
-            raise LockNotOwned(f"lock {self.key!r} is held by another: {how_lost}")
-        return bool(outcome)
+        return self._run_steps(self._release())
 
     def extend(self, seconds: float | None = None) -> bool:
         """Have the hold end *seconds* from now (default: `EXPIRE`); False if it is not, or no longer, this object's.
 
         A script over GET and PEXPIRE, O(1).
         """
-        return self._run(self.commands.extend(self._token or "", self._expiry(seconds)))
+        return self._run(self._extend(seconds))
 
     def locked(self) -> bool:
         """Whether anybody holds it. EXISTS, O(1), asked of the primary."""
@@ -267,24 +308,86 @@ class Lock(Model[LockCommands]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         """Release. Raises :exc:`~redisext.errors.LockNotOwned` if the hold was lost while the block ran."""
-        how_lost = self._how_lost()
-        try:
-            if self.release():
-                return
-            lost = LockNotOwned(f"lock {self.key!r} was lost before its block ended: {how_lost}")
-        except LockNotOwned as error:
-            lost = error
-        if exc is None:
-            raise lost
-        exc.add_note(str(lost))
-
-    def _how_lost(self) -> str:
-        if self._token is None:
-            return "this object never acquired it, or has released it"
-        return "it expired; give it a longer expiry, or extend it while the work goes on"
+        with self._leaving(exc) as tell:
+            tell(self.release())
 
 
-def _wait(wait: object) -> float:
+class AsyncLock(_Holder, AsyncModel[LockCommands]):
+    """The same as `Lock`, under asyncio: its methods are awaited, ``async with lock:`` holds it.
+
+    Tasks that share one object share its hold, as with threads. Where the task of a block is cancelled, the lock is
+    released all the same, and then the cancellation goes on.
+
+    >>> async def main() -> None:
+    ...     lock = AsyncLock("nightly", "memory://docs-async")
+    ...     async with lock:
+    ...         print(await lock.locked(), await lock.acquire())
+    ...     print(await lock.locked())
+    >>> asyncio.run(main())
+    True False
+    False
+    """
+
+    _describes = LockCommands
+
+    async def acquire(self, expiration: float | None = None, *, wait: float | None = None) -> bool:
+        """Take the lock if it is free; whether it was. SET NX PX, O(1).
+
+        It is free again after *expiration* seconds (default: the class's `EXPIRE`; without one, never). With *wait*,
+        up to that many seconds are spent waiting for it (`math.inf`: for ever); a release wakes one of those who wait.
+
+        Raises :exc:`~redisext.errors.ArgumentError` for a time that is none.
+        """
+        return await self._run_steps(self._acquire(expiration, wait))
+
+    async def release(self) -> bool:
+        """Give the lock up; False if nobody holds it (it expired, or was never acquired). O(log n) for n waiters.
+
+        Raises :exc:`~redisext.errors.LockNotOwned` if somebody else holds it; then it stays held.
+        """
+        return await self._run_steps(self._release())
+
+    async def extend(self, seconds: float | None = None) -> bool:
+        """Have the hold end *seconds* from now (default: `EXPIRE`); False if it is not, or no longer, this object's.
+
+        A script over GET and PEXPIRE, O(1).
+        """
+        return await self._run(self._extend(seconds))
+
+    async def locked(self) -> bool:
+        """Whether anybody holds it. EXISTS, O(1), asked of the primary."""
+        return await self._run(self.commands.locked())
+
+    async def remove(self) -> bool:
+        """Break the lock, whoever holds it; whether anybody did. UNLINK, O(1). Waiters notice in their own time."""
+        return await self._run(self.commands.delete())
+
+    async def __aenter__(self) -> Self:
+        """Acquire, waiting as long as it takes."""
+        await self.acquire(wait=math.inf)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Release. Raises :exc:`~redisext.errors.LockNotOwned` if the hold was lost while the block ran."""
+        with self._leaving(exc) as tell:
+            tell(await _to_its_end(self.release()))
+
+
+def _checked(wait: object) -> float | None:
+    if wait is None:
+        return None
     if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:
         raise ArgumentError(f"wait is a number of seconds from 0 up, not {shown(wait)}")
     return wait
+
+
+async def _to_its_end(work: Coroutine[Any, Any, R]) -> R:
+    """The result of *work*, which a cancellation of this task does not stop: the task ends once *work* has."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Final, TypeVar, cast
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeVar, cast
 
 from redisext.codec import Codec
-from redisext.command import Command, Op
+from redisext.command import Argument, Op, Reply
 from redisext.errors import ArgumentError, EncodeError, shown
 from redisext.reply import integer, number
 
@@ -15,19 +16,23 @@ __all__ = ["checked", "increment"]
 T = TypeVar("T")
 
 
+Increment: TypeAlias = tuple[Op, tuple[Argument, ...], Callable[[Reply], T]]
+"""What a command that changes a number consists of, besides its key."""
+
+
 def increment(
-    whole: Op, floating: Op, codec: Codec[T], key: bytes, fields: tuple[bytes, ...], by: float, *, sign: int = 1
-) -> Command[T]:
-    """The command that adds *by* (subtracts it where *sign* is -1): *whole* or *floating*, as the codec's elements are.
+    whole: Op, floating: Op, codec: Codec[T], fields: tuple[bytes, ...], by: float, *, sign: int = 1
+) -> Increment[T]:
+    """What adds *by* (subtracts it where *sign* is -1): *whole* or *floating*, as the codec's elements are.
 
     Raises :exc:`~redisext.errors.EncodeError` where the elements are no numbers, and
     :exc:`~redisext.errors.ArgumentError` where *by* is not a number of their kind.
     """
     if codec.counts is int:
         # That T is int, or float below, is what `counts` says.
-        return cast("Command[T]", Command(whole, (key,), (*fields, _whole(by, sign)), integer))
+        return cast("Increment[T]", (whole, (*fields, _whole(by, sign)), integer))
     if codec.counts is float:
-        return cast("Command[T]", Command(floating, (key,), (*fields, _floating(by, sign)), number))
+        return cast("Increment[T]", (floating, (*fields, _floating(by, sign)), number))
     raise EncodeError(f"a {codec.element} cannot be incremented: only int and float can")
 
 

@@ -2,11 +2,13 @@
 
 * :mod:`redisext.backend.abc`: what a backend owes.
 * :mod:`redisext.backend.redis`: redis-py, for one server or a primary with replicas.
-* :mod:`redisext.backend.memory`: the embedded engine.
+* :mod:`redisext.backend.redis_async`: the same under asyncio; :mod:`redisext.backend.channel`: its connections.
+* :mod:`redisext.backend.memory`: the embedded engine, for both.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import warnings
@@ -17,16 +19,37 @@ from typing import Final, TypeAlias
 
 from redisext import dsn
 from redisext.backend import memory, redis
-from redisext.backend.abc import Backend, HasClient
-from redisext.backend.memory import MemoryBackend
+from redisext.backend.abc import AsyncBackend, Backend, HasAsyncClient, HasClient
+from redisext.backend.memory import AsyncMemoryBackend, MemoryBackend
 from redisext.backend.redis import Connection, RedisBackend
+from redisext.backend.redis_async import AsyncRedisBackend
+from redisext.dsn import Configuration
 from redisext.errors import ConfigurationError, EmbeddedWarning
 from redisext.frames import stacklevel
 
-__all__ = ["Backend", "Connection", "ConnectionSource", "HasClient", "connect", "memory", "redis", "shared"]
+__all__ = [
+    "AsyncBackend",
+    "AsyncConnectionSource",
+    "Backend",
+    "Configuration",
+    "Connection",
+    "ConnectionSource",
+    "HasAsyncClient",
+    "HasClient",
+    "aconnect",
+    "configured",
+    "connect",
+    "memory",
+    "redis",
+    "shared",
+    "shared_async",
+]
 
 ConnectionSource: TypeAlias = Backend | str | type[Connection]
 """What a model takes as its connection: a backend, a DSN, or a `Connection` class."""
+
+AsyncConnectionSource: TypeAlias = AsyncBackend | str | type[Connection]
+"""The same for a model under asyncio."""
 
 
 def connect(
@@ -61,20 +84,62 @@ def connect(
     >>> db
     <MemoryBackend memory://docs prefix='app:'>
     """
-    configuration = _default_configuration() if url is None else dsn.parse(_checked(url))
     return _make(
-        configuration.with_options(
-            {
-                "replicas": replicas or None,
-                "prefix": prefix,
-                "socket_timeout": socket_timeout,
-                "socket_connect_timeout": socket_connect_timeout,
-                "max_connections": max_connections,
-                "client_name": client_name,
-                "ssl_ca_certs": ssl_ca_certs,
-            }
+        _asked_for(
+            url,
+            replicas=replicas or None,
+            prefix=prefix,
+            socket_timeout=socket_timeout,
+            socket_connect_timeout=socket_connect_timeout,
+            max_connections=max_connections,
+            client_name=client_name,
+            ssl_ca_certs=ssl_ca_certs,
         )
     )
+
+
+def aconnect(
+    url: str | None = None,
+    *,
+    replicas: Sequence[str] = (),
+    prefix: str | None = None,
+    socket_timeout: float | None = None,
+    socket_connect_timeout: float | None = None,
+    max_connections: int | None = None,
+    client_name: str | None = None,
+    ssl_ca_certs: str | None = None,
+) -> AsyncRedisBackend | AsyncMemoryBackend:
+    """A backend for asyncio on *url*. Nothing is opened yet: the first command does that, and settles the event loop.
+
+    *url* and the options are those of :func:`connect`. Tasks share one connection: what they send in one turn of the
+    loop leaves in one write, and none waits for another's reply. A command that blocks and a transaction have a
+    connection of their own, of which there are `max_connections` at the most.
+
+    Close it with ``await aclose()`` or an ``async with`` block. What is forgotten is closed with the event loop, and a
+    ResourceWarning says so.
+
+    Raises :exc:`~redisext.errors.ConfigurationError` for a URL or an option that is wrong.
+
+    >>> aconnect("memory://docs", prefix="app:")
+    <AsyncMemoryBackend memory://docs prefix='app:'>
+    """
+    return _amake(
+        _asked_for(
+            url,
+            replicas=replicas or None,
+            prefix=prefix,
+            socket_timeout=socket_timeout,
+            socket_connect_timeout=socket_connect_timeout,
+            max_connections=max_connections,
+            client_name=client_name,
+            ssl_ca_certs=ssl_ca_certs,
+        )
+    )
+
+
+def _asked_for(url: str | None, **options: object) -> Configuration:
+    configuration = _default_configuration() if url is None else dsn.parse(_checked(url))
+    return configuration.with_options(options)
 
 
 def _checked(url: object) -> str:
@@ -85,10 +150,10 @@ def _checked(url: object) -> str:
     )
 
 
-def shared(source: str | type[Connection] | None, *, reuse: bool = True) -> Backend:
-    """The one backend that all models in this process share for a DSN or a `Connection` class (None: the default).
+def configured(source: str | type[Connection] | None, *, reuse: bool = True) -> Configuration:
+    """What a DSN or a `Connection` class says (None: the default).
 
-    It lives as long as somebody holds it. With *reuse* false, it closes each connection after its command.
+    With *reuse* false, each connection is closed after its command.
     """
     if source is None:
         configuration = _default_configuration()
@@ -97,7 +162,11 @@ def shared(source: str | type[Connection] | None, *, reuse: bool = True) -> Back
     else:
         configuration = source.configuration()
     replicas = tuple(replace(one, reuse=reuse) for one in configuration.replicas)
-    configuration = replace(configuration, replicas=replicas, reuse=reuse)
+    return replace(configuration, replicas=replicas, reuse=reuse)
+
+
+def shared(configuration: Configuration) -> RedisBackend | MemoryBackend:
+    """The one backend that all models in this process share for a configuration. It lives while somebody holds it."""
     with _shared_lock:
         backend = _shared.get(configuration)
         if backend is None or backend.closed:
@@ -105,9 +174,23 @@ def shared(source: str | type[Connection] | None, *, reuse: bool = True) -> Back
         return backend
 
 
-_shared: Final[weakref.WeakValueDictionary[dsn.Configuration, RedisBackend | MemoryBackend]] = (
-    weakref.WeakValueDictionary()
-)
+def shared_async(configuration: Configuration) -> AsyncRedisBackend | AsyncMemoryBackend:
+    """The one backend that all models in the running event loop share for a configuration, closed with the loop."""
+    loop = asyncio.get_running_loop()
+    with _shared_lock:
+        for other in [one for one in _shared_in_loops if one.is_closed()]:
+            del _shared_in_loops[other]
+        backends = _shared_in_loops.setdefault(loop, {})
+        backend = backends.get(configuration)
+        if backend is None or backend.closed:
+            backend = backends[configuration] = _amake(configuration, shared=True)
+        return backend
+
+
+_shared: Final[weakref.WeakValueDictionary[Configuration, RedisBackend | MemoryBackend]] = weakref.WeakValueDictionary()
+_shared_in_loops: Final[
+    dict[asyncio.AbstractEventLoop, dict[Configuration, AsyncRedisBackend | AsyncMemoryBackend]]
+] = {}
 _shared_lock: Final = threading.Lock()
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     # A child must not find it held by a thread that it has not.
@@ -116,16 +199,22 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch
     )
 
 
-def _make(configuration: dsn.Configuration) -> RedisBackend | MemoryBackend:
+def _amake(configuration: Configuration, *, shared: bool = False) -> AsyncRedisBackend | AsyncMemoryBackend:
+    if configuration.transport == "memory":
+        return AsyncMemoryBackend(configuration)
+    return AsyncRedisBackend(configuration, shared=shared)
+
+
+def _make(configuration: Configuration) -> RedisBackend | MemoryBackend:
     if configuration.transport == "memory":
         return MemoryBackend(configuration)
     return RedisBackend(configuration)
 
 
-_EMBEDDED: Final = dsn.Configuration(transport="memory")
+_EMBEDDED: Final = Configuration(transport="memory")
 
 
-def _default_configuration() -> dsn.Configuration:
+def _default_configuration() -> Configuration:
     url = os.environ.get("REDISEXT_URL")
     if url:
         return dsn.parse(url)

@@ -1,22 +1,35 @@
 """What a backend owes.
 
-Any client library can be plugged in by a class with these members; nothing needs to be inherited. A backend knows
-commands and connections, never structures.
+Any client library can be plugged in by a class with these members. Batches and transactions come by inheriting
+:class:`redisext.batch.Batches` (or :class:`~redisext.batch.AsyncBatches`). A backend knows commands and connections,
+never structures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from redisext.batch import (
+    ATTEMPTS,
+    AsyncBatch,
+    AsyncTransaction,
+    Batch,
+    Pending,
+    Transaction,
+    Watchable,
+)
 from redisext.command import Command
 
 if TYPE_CHECKING:
     from typing import Self
 
     import redis
+    import redis.asyncio
 
-__all__ = ["Backend", "HasClient"]
+__all__ = ["AsyncBackend", "AsyncSession", "Backend", "HasAsyncClient", "HasClient", "Session"]
 
 R = TypeVar("R")
 
@@ -28,6 +41,14 @@ class Backend(Protocol):
     @property
     def prefix(self) -> str:
         """What stands before every key of the models on this backend; mostly ``""``."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """What tells the data here from those elsewhere, as the DSN does; ``""`` if nobody is to be kept from mixing.
+
+        A batch refuses a command that was described for another location.
+        """
         ...
 
     @property
@@ -52,6 +73,32 @@ class Backend(Protocol):
         """
         ...
 
+    def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out the command of each, in order, in one round trip; none of them blocks.
+
+        The implementer owes the same as for one, and: each is told its reply (`settle`) or its error (`fail`). What was
+        sent of a script is found by :func:`redisext.command.in_sequence`. An error is raised only if nothing was sent.
+        """
+        ...
+
+    def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[Session]:
+        """A connection of its own to the primary, on which the keys in *watch* are being watched."""
+        ...
+
+    def batch(self) -> Batch:
+        """A block whose commands are sent together at its end."""
+        ...
+
+    def transaction(self) -> Transaction:
+        """A block whose commands are carried out together at its end, all or nothing."""
+        ...
+
+    def transact(
+        self, fn: Callable[[Transaction], R], *, watch: Watchable | Iterable[Watchable], attempts: int = ATTEMPTS
+    ) -> R:
+        """Run *fn* until the transaction that it fills is carried out with nothing of *watch* changed."""
+        ...
+
     def close(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
         ...
@@ -60,6 +107,94 @@ class Backend(Protocol):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
+
+
+class Session(Protocol):
+    """What a transaction needs of a connection."""
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        ...
+
+    def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all, between MULTI and EXEC; false, and nothing was, if a watched key has changed."""
+        ...
+
+
+@runtime_checkable
+class AsyncBackend(Protocol):
+    """The same under asyncio, in one event loop: see :class:`Backend` for what its members owe."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key of the models on this backend; mostly ``""``."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """What tells the data here from those elsewhere."""
+        ...
+
+    @property
+    def primary(self) -> AsyncBackend:
+        """The same data, read from where it is written. A backend without replicas gives itself."""
+        ...
+
+    def execute(self, command: Command[R]) -> Awaitable[R]:
+        """Carry out *command* and give ``command.read(reply)``.
+
+        The implementer owes what one of :class:`Backend` does, and: when the task is cancelled, nobody else's reply is
+        lost or shifted. Tasks may call it at the same time; from another event loop it raises
+        :exc:`~redisext.errors.ConfigurationError`.
+        """
+        ...
+
+    async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out the command of each, in order, in one round trip; none of them blocks."""
+        ...
+
+    def session(self, watch: Sequence[bytes] = ()) -> AbstractAsyncContextManager[AsyncSession]:
+        """A connection of its own to the primary, on which the keys in *watch* are being watched."""
+        ...
+
+    def batch(self) -> AsyncBatch:
+        """A block whose commands are sent together at its end."""
+        ...
+
+    def transaction(self) -> AsyncTransaction:
+        """A block whose commands are carried out together at its end, all or nothing."""
+        ...
+
+    async def transact(
+        self,
+        fn: Callable[[AsyncTransaction], Awaitable[R]],
+        *,
+        watch: Watchable | Iterable[Watchable],
+        attempts: int = ATTEMPTS,
+    ) -> R:
+        """Run *fn* until the transaction that it fills is carried out with nothing of *watch* changed."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+
+class AsyncSession(Protocol):
+    """What a transaction needs of a connection."""
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        ...
+
+    async def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all, between MULTI and EXEC; false, and nothing was, if a watched key has changed."""
+        ...
 
 
 @runtime_checkable
@@ -73,5 +208,20 @@ class HasClient(Protocol):
 
     @property
     def replica_client(self) -> redis.Redis:
+        """A client of the server that answers reads."""
+        ...
+
+
+@runtime_checkable
+class HasAsyncClient(Protocol):
+    """The same under asyncio."""
+
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """A client of the primary, with connections that this backend closes."""
+        ...
+
+    @property
+    def replica_client(self) -> redis.asyncio.Redis:
         """A client of the server that answers reads."""
         ...

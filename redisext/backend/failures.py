@@ -7,7 +7,7 @@ from typing import Final
 
 import redis
 
-from redisext.command import Command, Reply, text
+from redisext.command import Command, text
 from redisext.dsn import Configuration
 from redisext.errors import (
     BackendClosed,
@@ -21,7 +21,7 @@ from redisext.errors import (
     WrongType,
 )
 
-__all__ = ["broken", "closed", "is_wrong_type", "refused", "unreachable"]
+__all__ = ["answered", "broken", "closed", "exhausted", "is_wrong_type", "not_carried_out", "refused", "unreachable"]
 
 
 def unreachable(where: Configuration, error: Exception) -> RedisextError:
@@ -38,10 +38,7 @@ def unreachable(where: Configuration, error: Exception) -> RedisextError:
         seconds = where.socket_connect_timeout if connecting else where.socket_timeout
         return Timeout(f"no answer from {where} within the {seconds:g} s of {option}: {error}")
     if "No connection available" in str(error):
-        return Timeout(
-            f"all {where.max_connections} connections to {where} were in use for {where.socket_timeout:g} s; "
-            "raise max_connections, or hold them for less time"
-        )
+        return exhausted(where)
     if isinstance(error.__context__, ssl.SSLCertVerificationError):
         reason = error.__context__.verify_message.rstrip(".")
         return ConnectionFailed(
@@ -51,6 +48,14 @@ def unreachable(where: Configuration, error: Exception) -> RedisextError:
         return ConnectionFailed(f"{where} is not ready yet: {error}")
     reason = str(error).rstrip(".")
     return ConnectionFailed(f"cannot reach {where}: {reason}; is a server running there, and is the DSN right?")
+
+
+def exhausted(where: Configuration) -> Timeout:
+    """No connection was free in time."""
+    return Timeout(
+        f"all {where.max_connections} connections to {where} were in use for {where.socket_timeout:g} s; "
+        "raise max_connections, or hold them for less time"
+    )
 
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
@@ -85,7 +90,22 @@ def is_wrong_type(error: Exception) -> bool:
     return "WRONGTYPE" in str(error)
 
 
-def refused(command: Command[object], error: Exception, held: Reply = None) -> RedisextError:
+def answered(where: Configuration, command: Command[object], error: Exception, held: object = None) -> RedisextError:
+    """The error that the server replied, be it about the command or about the connection."""
+    if isinstance(error, _ANSWERS):
+        return unreachable(where, error)
+    return refused(command, error, held)
+
+
+def not_carried_out(command: Command[object], error: Exception) -> RedisextError:
+    """One of a transaction of which the server refused another."""
+    return CommandRefused(
+        f"{command.op.name} on key {text(command.keys[0])!r} was not carried out, nor was the rest of its transaction: "
+        f"{_server_text(error)}"
+    )
+
+
+def refused(command: Command[object], error: Exception, held: object = None) -> RedisextError:
     """The server's error reply; *held* is what TYPE says of the first key, if that was asked."""
     reason = _server_text(error)
     key = text(command.keys[0])

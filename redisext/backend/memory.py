@@ -1,46 +1,47 @@
-"""The embedded engine: a Redis in this process, at ``memory://name``.
+"""The embedded engine: a Redis in this process, at ``memory://name``, for threads and for asyncio.
 
-The commands are fakeredis's. What it does otherwise than a server is mended here: a blocking pop waits on this
-module's own condition, first come first served, over commands that do not block (its own serve waiters in
-reverse). All commands of a store run one at a time, under its lock.
+Backends on one name, sync and async, share a :class:`~redisext.backend.store.Store`. A command takes it microseconds,
+so a task carries its own out in the loop's thread: it lets the other tasks have their turn first, and if it is
+cancelled then, nothing was done.
+
+A transaction is the engine's own, on a connection of its own. That a watched key has expired, the engine does not
+notice, as a server does; so the session sees to it.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import redis
+import redis.asyncio
 
-from redisext.backend import failures
-from redisext.command import Argument, Command, Op, Reply, written_out
+from redisext.backend import exchange, failures, store
+from redisext.backend.exchange import Answer, Exchange, Words
+from redisext.backend.store import Line, Store
+from redisext.batch import AsyncBatches, Batches, Pending
+from redisext.command import Command
 from redisext.dsn import Configuration
-from redisext.errors import CommandRefused, ConfigurationError, WrongType
+from redisext.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["MemoryBackend"]
+__all__ = ["AsyncMemoryBackend", "AsyncMemorySession", "MemoryBackend", "MemorySession"]
 
 R = TypeVar("R")
 
 
-class MemoryBackend:
-    """A store in this process, shared by all backends on its name, and gone with the process.
-
-    Made by ``redisext.connect("memory://name")``. May be shared between threads.
-    """
+class _OnStore:
+    """What a backend knows of itself, under asyncio or not."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
-        self._store = _store(configuration.name)
+        self._store = store.named(configuration.name)
         self._closed = False
 
     @property
@@ -49,9 +50,30 @@ class MemoryBackend:
         return self.configuration.prefix
 
     @property
+    def location(self) -> str:
+        """What tells the data of this store from those elsewhere."""
+        return self.configuration.location
+
+    @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether it was closed."""
         return self._closed
+
+    def check_open(self) -> None:
+        """Raise :exc:`~redisext.errors.BackendClosed` if it was closed."""
+        if self._closed:
+            raise failures.closed(self.configuration)
+
+    def __repr__(self) -> str:
+        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
+        return f"<{type(self).__name__} {self.configuration}{prefix}>"
+
+
+class MemoryBackend(_OnStore, Batches):
+    """A store in this process, shared by all backends on its name, and gone with the process.
+
+    Made by ``redisext.connect("memory://name")``. May be shared between threads.
+    """
 
     @property
     def primary(self) -> MemoryBackend:
@@ -60,9 +82,22 @@ class MemoryBackend:
 
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*."""
-        if self._closed:
-            raise failures.closed(self.configuration)
+        self.check_open()
+        if command.op.blocks:
+            return command.read(self._store.wait(command, self))
         return command.read(self._store.call(command, self))
+
+    def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out the command of each, with nobody else's in between."""
+        self.check_open()
+        self._store.run(exchange.many(self.configuration, pending))
+
+    @contextmanager
+    def session(self, watch: Sequence[bytes] = ()) -> Generator[MemorySession]:
+        """A connection of its own, on which the keys in *watch* are being watched."""
+        self.check_open()
+        with self._store.new_line() as line:
+            yield MemorySession(self, self._store, line, watch)
 
     @cached_property
     def client(self) -> redis.Redis:
@@ -86,197 +121,135 @@ class MemoryBackend:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
-        return f"<{type(self).__name__} {self.configuration}{prefix}>"
 
+class AsyncMemoryBackend(_OnStore, AsyncBatches):
+    """The same under asyncio, in one event loop: that in which its first command ran.
 
-class _Store:
-    """The data of one name, and those who wait for some."""
+    Made by ``redisext.aconnect("memory://name")``. May be shared between tasks.
+    """
 
-    def __init__(self) -> None:
-        try:
-            import fakeredis  # noqa: PLC0415  # an extra, which only those who embed the engine have
-        except ImportError as error:
-            raise ConfigurationError(
-                "the embedded engine is not installed: pip install 'redisext[embedded]', "
-                "or name a server, as in redis://localhost:6379/0"
-            ) from error
-        server = fakeredis.FakeServer()
-        self.new_client: Callable[[], redis.Redis] = lambda: fakeredis.FakeRedis(server=server, protocol=2)
-        self._client = self.new_client()
-        self._connection = self._client.connection_pool.get_connection()
-        self._lock = threading.Lock()
-        self._busy_thread: int | None = None
-        self._waiters: list[_Waiter] = []
-        # fakeredis prepares Lua at the first script, and does not recover if that is cut short.
-        self._send("EVAL", "return 1", 0)
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def call(self, command: Command[object], backend: MemoryBackend) -> Reply:
+    @property
+    def primary(self) -> AsyncMemoryBackend:
+        """The backend itself: it has no replicas."""
+        return self
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command*."""
+        await self.turn()
         if command.op.blocks:
-            return self._wait(command, backend)
-        with self._alone():
-            reply = self._do(command)
-            if self._waiters and not command.op.reads:
-                self._serve()
-            return reply
+            return command.read(await self._store.wait_async(command, self))
+        return command.read(self._store.call(command, self))
 
-    @contextmanager
-    def _alone(self) -> Generator[None]:
-        """One thread at a time; and in that thread, nothing in the midst of something else."""
-        me = threading.get_ident()
-        if self._busy_thread == me:
-            raise CommandRefused(
-                "a command was begun while this thread was in the midst of another (from a signal handler, or from the "
-                "__del__ of an object): the embedded engine cannot do that; leave a note, and do it afterwards"
+    async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out the command of each, with nobody else's in between."""
+        await self.turn()
+        self._store.run(exchange.many(self.configuration, pending))
+
+    @asynccontextmanager
+    async def session(self, watch: Sequence[bytes] = ()) -> AsyncGenerator[AsyncMemorySession]:
+        """A connection of its own, on which the keys in *watch* are being watched."""
+        await self.turn()
+        with self._store.new_line() as line:
+            yield AsyncMemorySession(self, MemorySession(self, self._store, line, watch))
+
+    async def turn(self) -> None:
+        """Let the tasks that are ready go first. Raises if the backend is closed, or belongs to another event loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ConfigurationError(
+                f"{self!r} belongs to another event loop, in which it ran its first command; connect in each loop"
             )
-        with self._lock:
-            self._busy_thread = me
-            try:
-                yield
-            finally:
-                self._busy_thread = None
+        await asyncio.sleep(0)
+        self.check_open()
 
-    def hold(self) -> None:
-        """Before a fork: see to it that no command is under way."""
-        self._lock.acquire()
+    @cached_property
+    def client(self) -> redis.asyncio.Redis:
+        """Fakeredis's client of the same store; it is a `redis.asyncio.Redis`."""
+        return self._store.new_async_client()
 
-    def let_go(self) -> None:
-        """After it, in the parent."""
-        self._lock.release()
+    @property
+    def replica_client(self) -> redis.asyncio.Redis:
+        """The same as `client`."""
+        return self.client
 
-    def begin_again(self) -> None:  # pragma: no cover  # a forked child is not measured
-        """After it, in the child, to which the threads that wait did not come along."""
-        self._waiters.clear()
-        self._lock.release()
+    async def aclose(self) -> None:
+        """Let go of the store, and tell those who wait; its data stays, for the next backend on its name."""
+        self._closed = True
+        self._store.tell_all_of(self)
+        if "client" in vars(self):
+            await self.client.aclose(close_connection_pool=True)
 
-    def _do(self, command: Command[object]) -> Reply:
-        try:
-            try:
-                return self._send(*command.words)
-            except redis.exceptions.NoScriptError:
-                return self._send(*command.words_in_full)
-        except redis.exceptions.ResponseError as error:
-            held = self._send("TYPE", command.keys[0]) if failures.is_wrong_type(error) else None
-            raise failures.refused(command, error, held) from error
+    async def __aenter__(self) -> Self:
+        return self
 
-    def _send(self, *words: Argument) -> Reply:
-        try:
-            self._connection.send_command(*written_out(words))
-            return self._connection.read_response()
-        except redis.exceptions.ResponseError:
-            raise
-        except BaseException:
-            # Something cut in (an interrupt, say). Whoever comes next begins afresh, and gets no reply but his own.
-            self._connection.disconnect()
-            raise
-
-    def _wait(self, command: Command[object], backend: MemoryBackend) -> Reply:
-        timeout = command.timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
-        waiter = _Waiter(command, backend)
-        with self._alone():
-            self._serve()
-            reply = waiter.attempt(self._do)
-            if reply is not None:
-                return reply
-            self._waiters.append(waiter)
-        try:
-            while not waiter.served.wait(_until(deadline)):
-                if backend.closed or (deadline is not None and time.monotonic() >= deadline):
-                    break
-                with self._alone():
-                    # Data may have come by a client that does not go through this store. One looks for all.
-                    if self._waiters[:1] == [waiter]:
-                        self._serve()
-        finally:
-            with self._alone():
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-        if waiter.error is not None:
-            raise waiter.error
-        if waiter.reply is None and backend.closed:
-            raise failures.closed(backend.configuration)
-        return waiter.reply
-
-    def _serve(self) -> None:
-        """Hand what there is to those who wait, in the order in which they came."""
-        for waiter in list(self._waiters):
-            if waiter.backend.closed:
-                continue
-            try:
-                waiter.reply = waiter.attempt(self._do)
-            except WrongType:
-                continue  # it waits on, as on a server: only who comes to such a key is told
-            except Exception as error:  # noqa: BLE001  # it belongs to the waiter, who raises it
-                waiter.error = error
-            if waiter.reply is not None or waiter.error is not None:
-                self._waiters.remove(waiter)
-                waiter.served.set()
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
 
 
-class _Waiter:
-    """A blocking command that has not had its reply yet."""
+class MemorySession:
+    """A transaction's: WATCH, what is read, MULTI, EXEC, on a *line* of its own."""
 
-    def __init__(self, command: Command[object], backend: MemoryBackend) -> None:
-        self.backend = backend
-        self._at_once = replace(command, op=_AT_ONCE[command.op.name], args=())
-        self.served = threading.Event()
-        self.reply: Reply = None
-        self.error: Exception | None = None
+    def __init__(self, backend: _OnStore, store: Store, line: Line, watch: Sequence[bytes]) -> None:
+        self._backend = backend
+        self._where = backend.configuration
+        self._store = store
+        self._line = line
+        self._existed: list[bytes] = []
+        if watch:
+            self._run(exchange.watch(self._where, watch))
+            self._existed = self._run(_existing(watch))
 
-    def attempt(self, do: Callable[[Command[object]], Reply]) -> Reply:
-        """The blocking command's reply, if there is one by now: the key, then what was taken from it."""
-        taken = do(self._at_once)
-        if not taken and not isinstance(taken, bytes):
-            return None
-        return [self._at_once.keys[0], *(taken if isinstance(taken, list) else [taken])]
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        self._backend.check_open()
+        return command.read(self._run(exchange.one(self._where, command)))
 
+    def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed."""
+        self._backend.check_open()
+        if self._line.cut:
+            return False  # nobody has watched since
+        return self._run(exchange.commit(self._where, pending))
 
-_AT_ONCE: Final[Mapping[str, Op]] = {
-    "BLPOP": Op("LPOP", "list"),
-    "BRPOP": Op("RPOP", "list"),
-    "BZPOPMIN": Op("ZPOPMIN", "zset"),
-}
-"""What a blocking command does when there is something to take."""
+    def _run(self, steps: Exchange[R]) -> R:
+        return self._store.run(steps, self._answers)
 
-_LOOK_AGAIN: Final = 0.1
-
-
-def _until(deadline: float | None) -> float:
-    """How long (seconds) to sleep before looking again."""
-    return _LOOK_AGAIN if deadline is None else max(0.0, min(_LOOK_AGAIN, deadline - time.monotonic()))
-
-
-_stores: dict[str, _Store] = {}
-_stores_lock: Final = threading.Lock()
-
-
-def _store(name: str) -> _Store:
-    with _stores_lock:
-        store = _stores.get(name)
-        if store is None:
-            store = _stores[name] = _Store()
-        return store
+    def _answers(self, words: Sequence[Words]) -> list[Answer]:
+        if words[-1] != ("EXEC",):
+            return self._line.answers(words)
+        answers = self._line.answers(words[:-1])
+        if exchange.drive(_existing(self._existed), self._store.line.answers) == self._existed:
+            return answers + self._line.answers(words[-1:])
+        self._line.answers([("DISCARD",)])
+        return [*answers, None]
 
 
-def _before_fork() -> None:
-    _stores_lock.acquire()
-    for store in _stores.values():
-        store.hold()
+def _existing(keys: Sequence[bytes]) -> Exchange[list[bytes]]:
+    found = yield [("EXISTS", key) for key in keys]
+    return [key for key, exists in zip(keys, found, strict=True) if exists]
 
 
-def _after_fork_in_parent() -> None:
-    for store in _stores.values():
-        store.let_go()
-    _stores_lock.release()
+class AsyncMemorySession:
+    """The same under asyncio."""
 
+    def __init__(self, backend: AsyncMemoryBackend, session: MemorySession) -> None:
+        self._backend = backend
+        self._session = session
 
-def _after_fork_in_child() -> None:  # pragma: no cover  # a forked child is not measured
-    for store in _stores.values():
-        store.begin_again()
-    _stores_lock.release()
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        await self._backend.turn()
+        return self._session.execute(command)
 
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    async def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed."""
+        await self._backend.turn()
+        return self._session.commit(pending)

@@ -12,29 +12,35 @@ import itertools
 import socket
 import ssl
 import weakref
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, cast
 
 import redis
 from redis.connection import AbstractConnection, BlockingConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.connection import Connection as TCPConnection
 
 from redisext import dsn
-from redisext.backend import failures
+from redisext.backend import exchange, failures
+from redisext.backend.exchange import Answer, Cut, Words, drive
+from redisext.backend.settings import settings, split
+from redisext.batch import Batches, Pending
 from redisext.command import Command, Op, Reply, written_out
-from redisext.errors import ConfigurationError
+from redisext.errors import ConfigurationError, RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from redisext.backend.abc import Session
 
 __all__ = ["Connection", "RedisBackend"]
 
 R = TypeVar("R")
 
 
-class RedisBackend:
+class RedisBackend(Batches):
     """One server, or a primary with replicas: reads go to the replicas in turn, all else to the primary.
 
     Made by :func:`redisext.connect`. Nothing is opened before the first command. May be shared between threads.
@@ -53,6 +59,11 @@ class RedisBackend:
         return self.configuration.prefix
 
     @property
+    def location(self) -> str:
+        """What tells the data here from those elsewhere: the DSN, without user, password and options."""
+        return self.configuration.location
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
@@ -66,9 +77,28 @@ class RedisBackend:
 
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
-        if self.closed:
-            raise failures.closed(self.configuration)
+        self._check_open()
         return command.read(self._node(command.op).call(command))
+
+    def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
+        self._check_open()
+        by_node = split(pending, self._node)
+        unreached = 0
+        for node, its in by_node.items():
+            try:
+                node.call_many(its)
+            except RedisextError as error:
+                unreached += 1
+                if unreached == len(by_node):
+                    raise
+                for one in its:
+                    one.fail(error)
+
+    def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[Session]:
+        """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
+        self._check_open()
+        return self._primary.session(watch)
 
     @property
     def client(self) -> redis.Redis:
@@ -98,6 +128,10 @@ class RedisBackend:
         replicas = "".join(f" +{one.configuration}" for one in self._replicas)
         prefix = f" prefix={self.prefix!r}" if self.prefix else ""
         return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise failures.closed(self.configuration)
 
     def _node(self, op: Op) -> _Node:
         if op.reads and self._replicas:
@@ -173,71 +207,144 @@ class _Node:
         self._pool = _pool(configuration)
         # The pool does not know this node, so dropping the last reference to the node closes its connections.
         self._close = weakref.finalize(self, self._pool.disconnect)
-        self._closed = False
+        self.closed = False
 
     @cached_property
     def client(self) -> redis.Redis:
         return _Client(self, self._pool)
 
     def close(self) -> None:
-        self._closed = True
+        self.closed = True
         self._pool.disconnect()
 
-    def call(self, command: Command[R]) -> Reply:
+    def call(self, command: Command[object]) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
+        with _Loan(self) as connection:
+            return connection.call(command)
+
+    def call_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Send all at once, and read the replies; raises only if nothing was sent."""
+        with _Loan(self) as connection:
+            connection.call_many(pending)
+
+    @contextmanager
+    def session(self, watch: Sequence[bytes]) -> Generator[Session]:
+        with _Loan(self) as connection:
+            if watch:
+                connection.watch(watch)
+            yield connection
+
+    def take(self) -> _Connection:
+        """A connection: it is open, no reply of anybody else's is due on it, and nothing was sent yet."""
         try:
-            # It is open, no reply of anybody else's is due on it, and nothing was sent yet.
-            connection = self._pool.get_connection()
+            return cast("_Connection", self._pool.get_connection())  # of the kinds that the pool was given
         except Exception as error:
-            if self._closed:
+            if self.closed:
                 raise failures.closed(self.configuration) from error
             if isinstance(error, (redis.exceptions.RedisError, UnicodeError)):  # the latter for a host's name
                 raise failures.unreachable(self.configuration, error) from error
             raise
-        sent = settled = False
+
+    def give_back(self, connection: _Connection, *, settled: bool) -> None:
+        """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
+        if not (settled and self.configuration.reuse) or self.closed:
+            connection.disconnect()
+        self._pool.release(connection)
+
+
+class _Loan:
+    """A connection in use: what is said on it, and how it is given back."""
+
+    __slots__ = ("_connection", "_node", "_settled", "_watching", "_where")
+
+    def __init__(self, node: _Node) -> None:
+        self._node = node
+        self._where = node.configuration
+        self._settled = True
+        self._watching = False
+
+    def __enter__(self) -> Self:
+        self._connection = self._node.take()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        # What is watched still, ends with the connection.
+        self._node.give_back(self._connection, settled=self._settled and not self._watching)
+
+    def call(self, command: Command[object]) -> Reply:
+        """The reply to *command*."""
+        self._settled = sent = False
         try:
-            try:
-                connection.send_command(*written_out(command.words))
-                sent = True
-                reply = self._reply(connection, command)
-            except redis.exceptions.NoScriptError:
-                sent = False
-                connection.send_command(*written_out(command.words_in_full))
-                sent = True
-                reply = self._reply(connection, command)
-            settled = True
+            self._connection.send_command(*written_out(command.words))
+            sent = True
+            reply = self._reply(command)
+            self._settled = True
         except redis.exceptions.ResponseError as error:
-            held = self._type(connection, command) if failures.is_wrong_type(error) else None
-            settled = True
-            raise failures.refused(command, error, held) from error
+            self._settled = True
+            if isinstance(error, redis.exceptions.NoScriptError):
+                return drive(exchange.one(self._where, command, in_full=True), self._exchange)
+            raise drive(exchange.refusal(self._where, command, error), self._exchange) from error
         except Exception as error:
-            if self._closed and not sent:
-                raise failures.closed(self.configuration) from error
-            # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
-            if self._closed or isinstance(error, redis.exceptions.RedisError):
-                raise failures.broken(self.configuration, command, error, sent=sent) from error
+            if self._is_break(error, sent=sent):
+                raise failures.broken(self._where, command, error, sent=sent) from error
             raise
-        finally:
-            # Whatever cut in (an interrupt, say): a connection on which a reply is still due is nobody else's.
-            if not (settled and self.configuration.reuse) or self._closed:
-                connection.disconnect()
-            self._pool.release(connection)
         return reply
 
-    def _reply(self, connection: TCPConnection, command: Command[object]) -> Reply:
+    def call_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Tell each of *pending* its reply, or its error."""
+        drive(exchange.many(self._where, pending), self._exchange)
+
+    def watch(self, keys: Sequence[bytes]) -> None:
+        """Have *keys* watched until `commit`."""
+        self._watching = True
+        drive(exchange.watch(self._where, keys), self._exchange)
+
+    # --- As a session
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        return command.read(self.call(command))
+
+    def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed."""
+        committed = drive(exchange.commit(self._where, pending), self._exchange)
+        self._watching = False
+        return committed
+
+    # --- The connection
+
+    def _reply(self, command: Command[object]) -> Reply:
         if command.op.blocks:
             held = command.timeout
-            if not connection.can_read(None if held is None else held + self.configuration.socket_timeout):
+            if not self._connection.can_read(None if held is None else held + self._where.socket_timeout):
                 raise redis.exceptions.TimeoutError("no reply came in time")
-        return connection.read_response()
+        return self._connection.read_response()
 
-    def _type(self, connection: TCPConnection, command: Command[object]) -> Reply:
-        """What the first key holds; None if that cannot be had."""
+    def _exchange(self, words: list[Words]) -> list[Answer]:
+        """Send all in one write, and read the answers. Raises :class:`Cut`."""
+        answers: list[Answer] = []
+        self._settled = sent = False
         try:
-            connection.send_command("TYPE", command.keys[0])
-            return connection.read_response()
-        except redis.exceptions.RedisError:
-            return None
+            packed = exchange.packed(words)
+            sent = len(words) > 1  # of several, the first may arrive though the last does not
+            self._connection.send_packed_command([packed])
+            sent = True
+            self._connection.read_into(answers, len(words))
+            self._settled = True
+        except Exception as error:
+            if self._is_break(error, sent=sent):
+                raise Cut(error, answers, sent=sent) from error
+            raise
+        return answers
+
+    def _is_break(self, error: Exception, *, sent: bool) -> bool:
+        """Whether *error* is the connection's. Raises :exc:`~redisext.errors.BackendClosed` if that explains it."""
+        if self._node.closed and not sent:
+            raise failures.closed(self._where) from error
+        # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
+        return self._node.closed or isinstance(error, redis.exceptions.RedisError)
 
 
 class _Client(redis.Redis):
@@ -248,29 +355,43 @@ class _Client(redis.Redis):
         self._node = node
 
 
-class _Whole(AbstractConnection):
-    """Open with its handshake done, or not open: redis-py leaves it in between when an interrupt cuts in.
-
-    The next command would go to database 0, as nobody.
-    """
+class _Connection(AbstractConnection):
+    """redis-py's, with two things that it lacks."""
 
     def connect_check_health(self, *args: bool, **kwargs: bool) -> None:
+        """Open it with its handshake done, or not at all: redis-py leaves it in between when an interrupt cuts in.
+
+        The next command would go to database 0, as nobody.
+        """
         try:
             super().connect_check_health(*args, **kwargs)
         except BaseException:
             self.disconnect()
             raise
 
+    def read_into(self, answers: list[Answer], count: int) -> None:
+        """Add answers, errors among them, until there are *count*: what `read_response` would do one by one."""
+        reader = self._parser._reader  # noqa: SLF001  # redis-py keeps it for itself
+        nothing = None if reader is None else reader.gets()
+        while len(answers) < count:
+            if reader is None:
+                raise redis.exceptions.ConnectionError("the connection was closed")
+            answer = reader.gets()
+            if answer is nothing:
+                self._parser.read_from_socket()
+            else:
+                answers.append(answer)
 
-class _TCPConnection(_Whole, TCPConnection):
+
+class _TCPConnection(_Connection, TCPConnection):
     pass
 
 
-class _UnixConnection(_Whole, UnixDomainSocketConnection):
+class _UnixConnection(_Connection, UnixDomainSocketConnection):
     pass
 
 
-class _TLSConnection(_Whole, SSLConnection):
+class _TLSConnection(_Connection, SSLConnection):
     """Trusts the authorities in the file that is named, and no others; redis-py would add them to the system's."""
 
     def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
@@ -288,24 +409,9 @@ class _Pool(BlockingConnectionPool):
 
 
 def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
-    settings: dict[str, str | float | None] = {
-        "db": where.db,
-        "username": where.username,
-        "password": where.password,
-        "socket_timeout": where.socket_timeout,
-        "socket_connect_timeout": where.socket_connect_timeout,
-        "client_name": where.client_name,
-        "protocol": 2,
-    }
-    kind: type[AbstractConnection] = _TCPConnection
-    if where.transport == "unix":
-        kind = _UnixConnection
-        settings["path"] = where.path
-    else:
-        settings |= {"host": where.host, "port": where.port, "socket_keepalive": True}
-    if where.transport == "tls":
-        kind = _TLSConnection
-        settings["ssl_ca_certs"] = where.ssl_ca_certs
-    pool = _Pool(where.max_connections, where.socket_timeout, kind, **settings)
+    kind: type[AbstractConnection] = {"tcp": _TCPConnection, "unix": _UnixConnection, "tls": _TLSConnection}[
+        where.transport
+    ]
+    pool = _Pool(where.max_connections, where.socket_timeout, kind, **settings(where))
     pool.where = where
     return pool

@@ -1,0 +1,201 @@
+"""What is said to a server beyond one command and its reply: batches, transactions, and why a command was refused.
+
+Each function is a generator that does no I/O: it yields the words of some commands, is sent their answers in that
+order, and returns its own result. Both backends over redis-py drive them, each on its own connections. A connection
+that breaks is thrown in as a :class:`Cut`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import TypeAlias, TypeVar, cast
+
+import hiredis
+import redis
+
+from redisext.backend import failures
+from redisext.batch import Pending
+from redisext.command import Argument, Command, Op, Reply, in_sequence, written_out
+from redisext.dsn import Configuration
+from redisext.errors import CommandRefused, RedisextError
+from redisext.reply import done
+
+__all__ = [
+    "Answer",
+    "Cut",
+    "Exchange",
+    "Words",
+    "adrive",
+    "commit",
+    "drive",
+    "many",
+    "one",
+    "packed",
+    "refusal",
+    "watch",
+]
+
+R = TypeVar("R")
+
+Words: TypeAlias = tuple[Argument, ...]
+
+Answer: TypeAlias = "Reply | redis.exceptions.RedisError"
+"""A reply, or the error that the server replied."""
+
+Exchange: TypeAlias = Generator[list[Words], Sequence[Answer], R]
+
+
+class Cut(Exception):
+    """The connection broke: for `reason`, after these `answers`, and perhaps after all was `sent`."""
+
+    def __init__(self, reason: Exception, answers: Sequence[Answer], *, sent: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.answers = answers
+        self.sent = sent
+
+
+def packed(words: Iterable[Words]) -> bytes:
+    """*words* as the protocol writes them."""
+    return b"".join([_pack(written_out(one)) for one in words])
+
+
+_pack = cast(  # its own types know commands of one word only
+    "Callable[[tuple[bytes | str, ...]], bytes]",
+    hiredis.pack_command,  # pyright: ignore[reportUnknownMemberType]
+)
+
+
+def drive(exchange: Exchange[R], send: Callable[[list[Words]], Sequence[Answer]]) -> R:
+    """What *exchange* gives, when *send* is what gets the answers."""
+    try:
+        words = next(exchange)
+        while True:
+            try:
+                answers = send(words)
+            except Cut as cut:
+                words = exchange.throw(cut)
+            else:
+                words = exchange.send(answers)
+    except StopIteration as stop:
+        # The generator's return type is R; StopIteration does not say so.
+        return cast("R", stop.value)
+
+
+async def adrive(exchange: Exchange[R], send: Callable[[list[Words]], Awaitable[Sequence[Answer]]]) -> R:
+    """The same under asyncio."""
+    try:
+        words = next(exchange)
+        while True:
+            try:
+                answers = await send(words)
+            except Cut as cut:
+                words = exchange.throw(cut)
+            else:
+                words = exchange.send(answers)
+    except StopIteration as stop:
+        # As in `drive`.
+        return cast("R", stop.value)
+
+
+def one(where: Configuration, command: Command[object], *, in_full: bool = False) -> Exchange[Reply]:
+    """The reply to *command*; raises what the server, or the connection, did to it."""
+    try:
+        [answer] = yield [command.words_in_full if in_full else command.words]
+    except Cut as cut:
+        raise failures.broken(where, command, cut.reason, sent=cut.sent) from cut.reason
+    if isinstance(answer, redis.exceptions.NoScriptError) and not in_full:
+        return (yield from one(where, command, in_full=True))
+    if isinstance(answer, redis.exceptions.RedisError):
+        raise (yield from refusal(where, command, answer)) from answer
+    return answer
+
+
+def refusal(where: Configuration, command: Command[object], error: Exception) -> Exchange[RedisextError]:
+    """What the server's error means; it is asked what the key holds, where that explains it."""
+    held: Answer = None
+    if failures.is_wrong_type(error):
+        with contextlib.suppress(Cut):  # then it is explained without
+            [held] = yield [("TYPE", command.keys[0])]
+    return failures.answered(where, command, error, held)
+
+
+def many(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[None]:
+    """Tell each its reply, or its error. Raises only if nothing was sent."""
+    try:
+        answers = yield in_sequence([one.command for one in pending])
+    except Cut as cut:
+        if not cut.sent:
+            raise failures.unreachable(where, cut.reason) from cut.reason
+        yield from _settle(where, pending[: len(cut.answers)], cut.answers, ask=False)
+        _fail(where, pending[len(cut.answers) :], cut)
+    else:
+        yield from _settle(where, pending, answers)
+
+
+def watch(where: Configuration, keys: Sequence[bytes]) -> Exchange[None]:
+    """Have *keys* watched, until the next transaction on the connection."""
+    yield from one(where, Command(_WATCH, tuple(keys), (), done))
+
+
+_WATCH = Op("WATCH", repeatable=True)
+
+
+def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:
+    """Carry out all together; false, and nothing was, if a watched key has changed."""
+    commands = in_sequence([one.command for one in pending])
+    try:
+        begun, *queued, outcome = yield [("MULTI",), *commands, ("EXEC",)]
+    except Cut as cut:
+        _fail(where, pending, cut)
+        return True
+    if isinstance(begun, redis.exceptions.RedisError):
+        # What came after it was then no transaction.
+        yield from _settle(where, pending, queued)
+        if queued and all(isinstance(answer, redis.exceptions.RedisError) for answer in queued):
+            return True  # nothing was carried out, and each has its reason
+        raise CommandRefused(
+            f"{where} refused to begin a transaction, and carried the commands out one by one: {begun}"
+        ) from begun
+    if isinstance(outcome, redis.exceptions.RedisError):
+        for one, answer in zip(pending, queued, strict=True):
+            if isinstance(answer, redis.exceptions.RedisError):
+                reason = failures.answered(where, one.command, answer)
+                reason.__cause__ = answer
+            else:
+                reason = failures.not_carried_out(one.command, outcome)
+                reason.__cause__ = outcome
+            one.fail(reason)
+        return True
+    if outcome is None:
+        return False
+    yield from _settle(where, pending, outcome if isinstance(outcome, list) else [])
+    return True
+
+
+def _settle(
+    where: Configuration, pending: Sequence[Pending[object]], answers: Iterable[Answer], *, ask: bool = True
+) -> Exchange[None]:
+    refused: list[tuple[Pending[object], redis.exceptions.RedisError]] = []
+    for one, answer in zip(pending, answers, strict=True):
+        if isinstance(answer, redis.exceptions.RedisError):
+            refused.append((one, answer))
+        else:
+            one.settle(answer)
+    unexplained = [one.command.keys[0] for one, error in refused if failures.is_wrong_type(error)] if ask else []
+    types: dict[bytes, Answer] = {}
+    if unexplained:
+        with contextlib.suppress(Cut):  # then they are explained without
+            types = dict(zip(unexplained, (yield [("TYPE", key) for key in unexplained]), strict=True))
+    for one, error in refused:
+        reason = failures.answered(where, one.command, error, types.get(one.command.keys[0]))
+        reason.__cause__ = error
+        one.fail(reason)
+
+
+def _fail(where: Configuration, pending: Iterable[Pending[object]], cut: Cut) -> None:
+    for one in pending:
+        reason = failures.broken(where, one.command, cut.reason, sent=cut.sent)
+        reason.__cause__ = cut.reason
+        one.fail(reason)

@@ -1,0 +1,423 @@
+"""The backend over redis-py for asyncio: one server, or a primary with replicas.
+
+Tasks that run at the same time share one connection to each server, a :class:`~redisext.backend.channel.Channel`. A
+command that blocks would hold up everybody behind it, and a transaction must have nobody in between: these have
+connections of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import warnings
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property, partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import BlockingConnectionPool
+
+from redisext.backend import exchange, failures
+from redisext.backend.channel import KINDS, Channel, NotSent
+from redisext.backend.exchange import Answer, Cut, Words, adrive
+from redisext.backend.settings import settings, split
+from redisext.batch import AsyncBatches, Pending
+from redisext.command import Command, Op, Reply
+from redisext.dsn import Configuration
+from redisext.errors import ConfigurationError, RedisextError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from redisext.backend.abc import AsyncSession
+
+__all__ = ["AsyncRedisBackend"]
+
+R = TypeVar("R")
+
+
+class AsyncRedisBackend(AsyncBatches):
+    """One server, or a primary with replicas: reads go to the replicas in turn, all else to the primary.
+
+    Made by :func:`redisext.aconnect`. Nothing is opened before the first command, whose event loop it then belongs to.
+    """
+
+    def __init__(self, configuration: Configuration, *, shared: bool = False) -> None:
+        self.configuration = configuration
+        self._shared = shared
+        self._primary = _Node(configuration)
+        self._replicas = [_Node(one) for one in configuration.replicas]
+        self._turn = itertools.count()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_of_loop: AsyncGenerator[None] | None = None
+        self._closed = False
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key."""
+        return self.configuration.prefix
+
+    @property
+    def location(self) -> str:
+        """What tells the data here from those elsewhere: the DSN, without user, password and options."""
+        return self.configuration.location
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called, or the event loop has ended."""
+        return self._closed
+
+    @property
+    def primary(self) -> AsyncRedisBackend:
+        """The same backend without its replicas, on the same connections to the primary."""
+        if not self._replicas:
+            return self
+        return _PrimaryOnly(self)
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command*, on a replica if it only reads and there is one."""
+        if self._loop is not asyncio.get_running_loop():
+            self._begin()
+        return command.read(await self._node(command.op).call(command))
+
+    async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
+        self._begin()
+        by_node = split(pending, self._node)
+        if len(by_node) == 1:  # for which no other task is needed: it leaves in this turn, with what others send
+            errors = [await node.try_many(its) for node, its in by_node.items()]
+        else:
+            errors = await asyncio.gather(*(node.try_many(its) for node, its in by_node.items()))
+        for error, its in zip(errors, by_node.values(), strict=True):
+            if error is not None:
+                for one in its:
+                    one.fail(error)
+        unreached = [error for error in errors if error is not None]
+        if unreached and len(unreached) == len(by_node):
+            raise unreached[0]
+
+    @asynccontextmanager
+    async def session(self, watch: Sequence[bytes] = ()) -> AsyncGenerator[AsyncSession]:
+        """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
+        self._begin()
+        async with self._primary.alone() as connection:
+            if watch:
+                await connection.watch(watch)
+            yield connection
+
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """redis-py's client of the primary, with connections that this backend closes."""
+        self._begin()
+        return self._primary.client
+
+    @property
+    def replica_client(self) -> redis.asyncio.Redis:
+        """redis-py's client of a replica; of the primary where there is none."""
+        self._begin()
+        return self._node(_READS).client
+
+    async def aclose(self) -> None:
+        """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
+        if self._loop is None or self._loop.is_closed():
+            self._closed = True
+            return
+        self._check_loop()
+        first, self._closed = not self._closed, True
+        await self._close()
+        if first and self._end_of_loop is not None:
+            await self._end_of_loop.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        replicas = "".join(f" +{one.where}" for one in self._replicas)
+        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
+        return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
+
+    def _node(self, op: Op) -> _Node:
+        if op.reads and self._replicas:
+            return self._replicas[next(self._turn) % len(self._replicas)]
+        return self._primary
+
+    def _begin(self) -> None:
+        """Belong to the running loop, and be closed with it."""
+        if self.closed:
+            raise failures.closed(self.configuration)
+        if self._loop is not None:
+            self._check_loop()
+            return
+        self._loop = asyncio.get_running_loop()
+        # A loop that ends closes the asynchronous generators that were begun in it.
+        self._end_of_loop = self._wait_for_the_end()
+        with contextlib.suppress(StopIteration):
+            self._end_of_loop.__anext__().send(None)
+
+    def _check_loop(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            raise ConfigurationError(
+                f"{self!r} belongs to another event loop, in which it ran its first command; connect in each loop"
+            )
+
+    async def _wait_for_the_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            if not self._closed:
+                self._closed = True
+                await self._close()
+                if not self._shared:
+                    warnings.warn(
+                        f"{self!r} was still open when its event loop ended: await its aclose(), or use 'async with'",
+                        ResourceWarning,
+                        stacklevel=1,
+                    )
+
+    async def _close(self) -> None:
+        nodes = (self._primary, *self._replicas)
+        for node in nodes:
+            node.break_off()
+        for node in nodes:
+            await node.wait_closed()
+
+
+_READS: Final = Op("", reads=True)
+
+
+class _PrimaryOnly(AsyncRedisBackend):
+    """A view of another backend, which owns the connections."""
+
+    def __init__(self, whole: AsyncRedisBackend) -> None:
+        super().__init__(whole.configuration)
+        self._whole = whole
+        self._primary = whole._primary  # noqa: SLF001  # a view of one of its own kind
+        self._replicas = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether the backend itself was closed."""
+        return self._whole.closed
+
+    async def aclose(self) -> None:
+        """Close the backend itself."""
+        await self._whole.aclose()
+
+    def _begin(self) -> None:
+        self._whole._begin()  # noqa: SLF001  # as above
+
+
+class _Node:
+    """One server: the channel to it, and the connections of those who are alone on one."""
+
+    def __init__(self, where: Configuration) -> None:
+        self.where = where
+        self.closed = False
+        self._channel: Channel | None = None
+        self._attempt: asyncio.Task[Channel] | None = None
+        self._open: set[Channel] = set()
+        self._idle: list[Channel] = []
+        self._free = asyncio.Semaphore(max(1, where.max_connections - 1))
+
+    @cached_property
+    def client(self) -> redis.asyncio.Redis:
+        where = self.where
+        pool = _Pool(where.max_connections, where.socket_timeout, KINDS[where.transport], **settings(where))
+        pool.where = where
+        return redis.asyncio.Redis(connection_pool=pool)
+
+    async def call(self, command: Command[object]) -> Reply:
+        """Send, and wait for the reply. Errors become those of :mod:`redisext.errors`."""
+        op = command.op
+        if op.blocks or not self.where.reuse:
+            async with self.alone() as connection:
+                return await connection.call(command)
+        try:
+            [answer] = await self.exchange([command.words])
+        except Cut as cut:
+            raise failures.broken(self.where, command, cut.reason, sent=True) from cut.reason
+        if isinstance(answer, redis.exceptions.RedisError):
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                return await adrive(exchange.one(self.where, command, in_full=True), self.exchange)
+            raise await adrive(exchange.refusal(self.where, command, answer), self.exchange) from answer
+        return answer
+
+    async def try_many(self, pending: Sequence[Pending[object]]) -> RedisextError | None:
+        """Tell each its reply, or its error; the error instead, if nothing was sent."""
+        try:
+            if self.where.reuse:
+                await adrive(exchange.many(self.where, pending), self.exchange)
+            else:
+                async with self.alone() as connection:
+                    await connection.call_many(pending)
+        except RedisextError as error:
+            return error
+        return None
+
+    async def exchange(self, words: list[Words]) -> Sequence[Answer]:
+        """Send all in one write, together with what others send, and wait for the answers.
+
+        Raises :class:`~redisext.backend.exchange.Cut` only if they were sent.
+        """
+        tries = 0
+        while True:
+            channel = self._channel
+            if channel is None or channel.broken:
+                channel = await self._connect()
+            try:
+                return await channel.call(words, self.where.socket_timeout)
+            except NotSent as not_sent:
+                tries += 1
+                if tries == _TRIES:
+                    raise failures.unreachable(self.where, not_sent.reason) from not_sent.reason
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[_Alone]:
+        """A connection that nobody else uses meanwhile."""
+        try:
+            async with asyncio.timeout(self.where.socket_timeout):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise failures.exhausted(self.where) from error
+        connection = _Alone(self)
+        try:
+            yield connection
+        finally:
+            self._free.release()
+            channel = connection.channel
+            if channel is not None:
+                if connection.settled and self.where.reuse:
+                    self._idle.append(channel)
+                else:
+                    channel.break_off(redis.exceptions.ConnectionError("its use has ended"))
+
+    async def idle_or_new(self) -> Channel:
+        """A connection for somebody who is alone on it."""
+        if self.closed:
+            raise failures.closed(self.where)
+        while self._idle:
+            channel = self._idle.pop()
+            if channel.usable:
+                return channel
+            channel.break_off(redis.exceptions.ConnectionError("the server closed it"))
+        return await self._new()
+
+    def break_off(self) -> None:
+        """Close all connections, those in use too."""
+        self.closed = True
+        if self._attempt is not None:
+            self._attempt.cancel()
+        for channel in self._open:
+            channel.break_off(redis.exceptions.ConnectionError("the backend was closed"))
+
+    async def wait_closed(self) -> None:
+        """Wait until the sockets are closed."""
+        for channel in self._open:
+            await channel.wait_closed()
+        if "client" in self.__dict__:
+            await self.client.connection_pool.disconnect()
+
+    async def _connect(self) -> Channel:
+        """One attempt serves all who are waiting for it; that one of them is cancelled is nothing to the others."""
+        if self.closed:
+            raise failures.closed(self.where)
+        attempt = self._attempt
+        if attempt is None:
+            attempt = self._attempt = asyncio.create_task(self._new())
+            attempt.add_done_callback(self._connected)
+        await asyncio.wait((attempt,))
+        if attempt.cancelled():
+            raise failures.closed(self.where)
+        return attempt.result()
+
+    def _connected(self, attempt: asyncio.Task[Channel]) -> None:
+        self._attempt = None
+        # To ask for its error keeps asyncio from telling of it, if nobody waits for it any more.
+        if not attempt.cancelled() and attempt.exception() is None:
+            self._channel = attempt.result()
+
+    async def _new(self) -> Channel:
+        channel = await Channel.open(self.where)
+        self._open = {one for one in self._open if not one.broken} | {channel}
+        if self.closed:
+            channel.break_off(redis.exceptions.ConnectionError("the backend was closed"))
+            raise failures.closed(self.where)
+        return channel
+
+
+_TRIES: Final = 3
+
+
+class _Pool(BlockingConnectionPool):
+    """Says where it leads. Older redis-py would show the password, here and for the clients and pipelines on it."""
+
+    where: Configuration
+
+    def __repr__(self) -> str:
+        return f"<connections to {self.where}>"
+
+
+class _Alone:
+    """A connection in use by one task: what is said on it."""
+
+    def __init__(self, node: _Node) -> None:
+        self.channel: Channel | None = None
+        self._node = node
+        self._watching = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether somebody else may use the connection."""
+        # What is watched still, ends with the connection.
+        return self.channel is not None and self.channel.usable and not self._watching
+
+    async def call(self, command: Command[object]) -> Reply:
+        """The reply to *command*."""
+        held = command.timeout if command.op.blocks else 0
+        return await adrive(exchange.one(self._node.where, command), partial(self._exchange, held=held))
+
+    async def call_many(self, pending: Sequence[Pending[object]]) -> None:
+        """Tell each of *pending* its reply, or its error."""
+        await adrive(exchange.many(self._node.where, pending), self._exchange)
+
+    async def watch(self, keys: Sequence[bytes]) -> None:
+        """Have *keys* watched until `commit`."""
+        self._watching = True
+        await adrive(exchange.watch(self._node.where, keys), self._exchange)
+
+    # --- As a session
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        return command.read(await self.call(command))
+
+    async def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed."""
+        committed = await adrive(exchange.commit(self._node.where, pending), self._exchange)
+        self._watching = False
+        return committed
+
+    async def _exchange(self, words: list[Words], *, held: float | None = 0) -> Sequence[Answer]:
+        """Send all in one write, and wait for the answers, which the server may hold back for so long (seconds)."""
+        patience = None if held is None else held + self._node.where.socket_timeout
+        begun = self.channel is not None
+        tries = 0
+        while True:
+            if self.channel is None:
+                self.channel = await self._node.idle_or_new()
+            try:
+                return await self.channel.call(words, patience)
+            except NotSent as not_sent:
+                tries += 1
+                if begun or tries == _TRIES:
+                    raise Cut(not_sent.reason, [], sent=False) from None
+                self.channel = None  # nothing was said on it, so another one will do
