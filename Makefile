@@ -2,12 +2,13 @@
 # each environment is made here, under .venv/, and made anew when pyproject.toml has changed.
 
 PYTHON ?= python3
+ROUNDS ?= 41
 VERSIONS := 3.11 3.12 3.13 3.14
 BIN := .venv/test/bin
 # It asks the `python` on PATH where the packages are; --verifytypes heeds nothing else.
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-.PHONY: help demo test lint typing test-lowest test-all-interpreters clean
+.PHONY: help demo bench test lint typing test-lowest test-all-interpreters clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -17,6 +18,9 @@ help: ## list the targets
 
 demo: .venv/demo/ready ## run the example, on a store inside its own process
 	.venv/demo/bin/python -m examples.access_log
+
+bench: .venv/bench/ready ## compare the speed with that of other clients, on a server of its own; ROUNDS=41
+	.venv/bench/bin/python -m benchmarks --rounds $(ROUNDS)
 
 test: lint typing ## lint, type-check and test everything, as CI does
 	$(BIN)/coverage run -m pytest
@@ -62,6 +66,7 @@ find_python = python=; for candidate in $(1); do \
 	then python=$$candidate; break; fi; done
 
 .venv/demo/ready: INSTALL = --editable '.[embedded]'
+.venv/bench/ready: INSTALL = --editable '.[bench]'
 .venv/test/ready: INSTALL = --editable '.[dev]'
 .venv/lowest/ready: INSTALL = --editable '.[tests]' --constraint .venv/lowest.txt
 .venv/py%/ready: INSTALL = --editable '.[tests]'

@@ -6,6 +6,7 @@ this process takes the server's place.
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import threading
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import redisext
 from examples.access_log.model import Event, parse
+from examples.access_log.recount import recount
 from examples.access_log.report import report
 from examples.access_log.traffic import Traffic
 
 LOG = Path(__file__).with_name("access.log")
 CHUNK = 250
 WORKERS = 2
+PREFIX = "demo:"
 HOUR = 3600
 
 
@@ -84,9 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int | str:
     parser.add_argument("file", type=Path, nargs="?", default=LOG, help="a log in Combined Log Format")
     log: Path = parser.parse_args(arguments).file
     try:
-        with redisext.connect(os.environ.get("REDISEXT_URL") or "memory://", prefix="demo:") as db:
+        url = os.environ.get("REDISEXT_URL") or "memory://"
+        with redisext.connect(url, prefix=PREFIX) as db:
             print(f"Counting {log.name} in {db}")
-            return run(log, Traffic(db))
+            return run(log, Traffic(db), url)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130  # as shells have it
@@ -94,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int | str:
         return str(error)
 
 
-def run(log: Path, traffic: Traffic) -> int | str:
+def run(log: Path, traffic: Traffic, url: str) -> int | str:
     """Import *log*, report, and see whether all was counted."""
     if traffic.lock.locked():
         print("Waiting for another import to end.")
@@ -105,6 +109,10 @@ def run(log: Path, traffic: Traffic) -> int | str:
             wrong = traffic.disagreements(lines)
             for line in report(traffic):
                 print(line)
+            tasks, hits = asyncio.run(recount(url, PREFIX))
+            print(f"\nAsked again under asyncio, by {tasks:,} tasks at once: {hits:,} hits.")
+            if hits != traffic.hits.get(0):
+                wrong.append(f"hits asked under asyncio: {hits:,}, not {traffic.hits.get(0):,}")
         finally:
             traffic.expire(HOUR)
     if wrong:

@@ -15,6 +15,7 @@ class Traffic:
     """The traffic on a site. Any number of threads, processes and machines may `count` it at the same time."""
 
     def __init__(self, db: Backend) -> None:
+        self.db = db
         self.lock = ImportLock(connection=db)
         self.events = Queue[Event]("events", db)
         self.malformed = HashMap[int, str]("malformed", db)  # line number -> line
@@ -40,27 +41,29 @@ class Traffic:
         )
 
     def count(self, event: Event) -> None:
-        """Count one event. Each operation is atomic on the server, so nobody's count is lost."""
-        self.hits.incr()
-        self.bytes.incr(event.size)
-        self.hours.incr(event.time.hour)
-        self.statuses.incr(event.status)
-        self.paths.incr(event.path)
-        self.path_bytes.incr(event.path, event.size)
-        self.visitors.push(event.visitor)
-        self.busiest.incr(event.visitor)
-        if event.status >= 500:
-            self.errors.incr()
-            self.path_errors.incr(event.path)
-        if event.status >= 400:
-            alert = Alert(minute=event.time.replace(second=0), path=event.path, status=event.status)
-            # What broke comes before what was never there.
-            self.alerts.push(alert, priority=1 if event.status >= 500 else 2)
+        """Count one event, in one round trip, all or nothing. Nobody's count is lost, however many count."""
+        with self.db.transaction() as tx:
+            tx.add(self.hits.commands.incr())
+            tx.add(self.bytes.commands.incr(event.size))
+            tx.add(self.hours.commands.incr(event.time.hour))
+            tx.add(self.statuses.commands.incr(event.status))
+            tx.add(self.paths.commands.incr(event.path))
+            tx.add(self.path_bytes.commands.incr(event.path, event.size))
+            tx.add(self.visitors.commands.push(event.visitor))
+            tx.add(self.busiest.commands.incr(event.visitor))
+            if event.status >= 500:
+                tx.add(self.errors.commands.incr())
+                tx.add(self.path_errors.commands.incr(event.path))
+            if event.status >= 400:
+                alert = Alert(minute=event.time.replace(second=0), path=event.path, status=event.status)
+                # What broke comes before what was never there.
+                tx.add(self.alerts.commands.push(alert, priority=1 if event.status >= 500 else 2))
 
     def expire(self, seconds: float) -> None:
         """Have all but the lock deleted after *seconds*; 0 deletes at once."""
-        for model in (*self.counters, *self.collections):
-            model.expire(seconds)
+        with self.db.batch() as batch:
+            for model in (*self.counters, *self.collections):
+                batch.add(model.commands.expire(seconds))
 
     def disagreements(self, lines: int) -> list[str]:
         """What does not add up after a log of so many *lines*: nothing, if each was counted once."""
