@@ -22,11 +22,11 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from redisext.command import Command, Op, Script, Steps
+from redisext.command import Command, Op, Script, Steps, arun
 from redisext.declaration import Declaration
 from redisext.errors import ArgumentError, LockNotOwned, RedisextError, shown
 from redisext.key import Address, KeyCommands, expiration_ms
@@ -338,7 +338,7 @@ class AsyncLock(_Holder, AsyncModel[LockCommands]):
 
         Raises :exc:`~redisext.errors.ArgumentError` for a time that is none.
         """
-        return await self._run_steps(self._acquire(expiration, wait))
+        return await arun(self._acquire(expiration, wait), self._acquiring)
 
     async def release(self) -> bool:
         """Give the lock up; False if nobody holds it (it expired, or was never acquired). O(log n) for n waiters.
@@ -362,6 +362,11 @@ class AsyncLock(_Holder, AsyncModel[LockCommands]):
         """Break the lock, whoever holds it; whether anybody did. UNLINK, O(1). Waiters notice in their own time."""
         return await self._run(self.commands.delete())
 
+    async def _acquiring(self, command: Command[R]) -> R:
+        # What a first cancellation began, to give up what may have been acquired, a second one does not stop.
+        work = self.backend.execute(command)
+        return await (_to_its_end(work) if command.op is _LEAVE else work)
+
     async def __aenter__(self) -> Self:
         """Acquire, waiting as long as it takes."""
         await self.acquire(wait=math.inf)
@@ -383,7 +388,7 @@ def _checked(wait: object) -> float | None:
     return wait
 
 
-async def _to_its_end(work: Coroutine[Any, Any, R]) -> R:
+async def _to_its_end(work: Awaitable[R]) -> R:
     """The result of *work*, which a cancellation of this task does not stop: the task ends once *work* has."""
     task = asyncio.ensure_future(work)
     try:

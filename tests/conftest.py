@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
+from types import ModuleType
+from typing import Final, Protocol, cast
 
 import hypothesis
 import pytest
 
 import redisext
 from redisext.backend.abc import Backend
+from tests import faces
 from tests.servers import (
     Capability,
     RedisServer,
@@ -26,6 +31,9 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 SERVER_USED = pytest.StashKey[str]()
 NAMES = count()
+
+UNDER_ASYNCIO: Final = "-async"
+VARIANTS: Final = ("embedded", "redis", f"embedded{UNDER_ASYNCIO}", f"redis{UNDER_ASYNCIO}")
 
 
 def pytest_sessionstart() -> None:
@@ -66,18 +74,64 @@ def replicated() -> Iterator[Replicated]:
         yield servers
 
 
-@pytest.fixture(params=["embedded", "redis"])
-def store_url(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="session")
+def loop() -> Iterator[faces.Loop]:
+    """The event loop, in a thread, of all tests that are run on the faces under asyncio."""
+    with contextlib.closing(faces.Loop()) as loop:
+        yield loop
+
+
+@pytest.fixture(scope="session")
+def stand_ins(loop: faces.Loop) -> dict[object, type]:
+    """What stands in for each structure in those tests."""
+    return faces.stand_ins(loop)
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
+    """Which store a test runs on, and on which face of the structures; a module that leaves some out has its own."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the variants under asyncio, the structures that the test's module names are the faces there."""
+    if "variant" in request.fixturenames and request.getfixturevalue("variant").endswith(UNDER_ASYNCIO):
+        module = cast("ModuleType", request.module)  # pyright: ignore[reportUnknownMemberType]  # pytest says nothing
+        faces.replace(monkeypatch, module, request.getfixturevalue("stand_ins"))
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, variant: str) -> str:
     """An empty store on each kind of backend that the contract holds on."""
-    if request.param == "embedded":
+    if variant.startswith("embedded"):
         return f"memory://test-{next(NAMES)}"
     server: RedisServer = request.getfixturevalue("server")
     server.call("FLUSHALL")
     return server.url
 
 
+class Connect(Protocol):
+    """Connects to the test's store, with options of its own."""
+
+    def __call__(self, *, prefix: str = ..., socket_timeout: float = ...) -> Backend: ...
+
+
 @pytest.fixture
-def db(store_url: str) -> Iterator[Backend]:
+def connect(request: pytest.FixtureRequest, variant: str, store_url: str) -> Connect:
+    """Under asyncio, the backend is one there behind a bridge."""
+    if not variant.endswith(UNDER_ASYNCIO):
+        return partial(redisext.connect, store_url)
+    loop: faces.Loop = request.getfixturevalue("loop")
+
+    def connect(*, prefix: str | None = None, socket_timeout: float | None = None) -> Backend:
+        return faces.Bridge(loop, redisext.aconnect(store_url, prefix=prefix, socket_timeout=socket_timeout))
+
+    return connect
+
+
+@pytest.fixture
+def db(connect: Connect) -> Iterator[Backend]:
     """A backend on an empty store."""
-    with redisext.connect(store_url) as db:
+    with connect() as db:
         yield db

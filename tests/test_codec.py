@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 import re
@@ -24,7 +25,7 @@ from zoneinfo import ZoneInfo
 
 import pydantic
 import pytest
-from hypothesis import event, given
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 from pydantic import (
     AfterValidator,
@@ -48,6 +49,7 @@ from redisext.command import Command, Op
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
 from redisext.queue import Queue
 from redisext.reply import bulk
+from redisext.sameness import Sameness, change
 
 
 def label(one: object) -> str:
@@ -909,6 +911,117 @@ class TestWhatDoesNotComeBack:
     def test_the_message_names_the_way_out(self, type_: object, value: object, way_out: str) -> None:
         with pytest.raises(EncodeError, match=re.escape(way_out)):
             codec_for(type_).encode(value)
+
+
+# --- The same, told quickly
+
+
+def lookalikes(value: object) -> list[object]:
+    """Values that this one may be taken for, and some that it may not."""
+    found: list[object] = [None, 0, 1, True, 1.0, "", b"", [], (), {}, Decimal(1), Id(1), NOON, value]
+    if isinstance(value, (int, float)) and abs(value) < 2**1000:
+        found += [int(value), Id(value), float(value), -value, bool(value)]
+    if isinstance(value, str):
+        found += [Name(value), str(value), value.encode(errors="replace")]
+    if isinstance(value, bytes):
+        found += [bytearray(value), value + b"x"]
+    if isinstance(value, (datetime, time)):
+        found += [value.replace(tzinfo=zone) for zone in (None, UTC, BERLIN, timezone(timedelta(hours=2)))]
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        items = [*cast("Iterable[object]", value)]
+        found += [items, tuple(items), deque(items), deque(items, maxlen=9), items[1:], [*items, 1], items[::-1]]
+    if isinstance(value, dict):
+        entries = [*cast("dict[object, object]", value).items()]
+        found += [dict(entries[::-1]), dict(entries[1:]), OrderedDict(entries), defaultdict(int, entries)]
+    return found
+
+
+def almost(data: st.DataObject, value: object) -> object:
+    """A copy in which a part may be another."""
+    if data.draw(st.integers(0, 6)) == 0:
+        return data.draw(st.sampled_from(lookalikes(value)))
+    if isinstance(value, BaseModel):
+        copy = value.model_copy()
+        items: dict[str, object] = {name: almost(data, item) for name, item in vars(value).items()}
+        match data.draw(st.integers(0, 20)):
+            case 0:
+                object.__setattr__(copy, "__pydantic_extra__", {"more": data.draw(st.sampled_from([1, True]))})
+            case 1:
+                object.__setattr__(copy, "__pydantic_private__", {"_seen": data.draw(st.sampled_from([1, True]))})
+            case 2:
+                items = dict([*items.items()][1:])
+            case 3:
+                items["cached"] = 1
+            case 4:
+                items = dict([*items.items()][::-1])
+            case _:
+                pass
+        object.__setattr__(copy, "__dict__", items)
+        return copy
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        made = {one.name: almost(data, getattr(value, one.name)) for one in dataclasses.fields(value) if one.init}
+        return dataclasses.replace(value, **cast("dict[str, Any]", made))
+    if isinstance(value, dict):
+        return {key: almost(data, item) for key, item in cast("dict[object, object]", value).items()}
+    if isinstance(value, Pair):
+        return Pair(*(cast("Any", almost(data, one)) for one in value))
+    if isinstance(value, (list, tuple)):
+        return cast("type[list[object]]", type(cast("object", value)))(
+            [almost(data, one) for one in cast("Iterable[object]", value)]
+        )
+    if isinstance(value, (set, frozenset)):
+        return cast("type[set[object]]", type(cast("object", value)))(
+            one if isinstance(one, Pair) else data.draw(st.sampled_from([one, 1, True, Decimal(1)]))
+            for one in cast("Iterable[object]", value)
+        )
+    return value
+
+
+HARD_TO_TELL = [
+    *(case.values[1] for case in LOST_WHEN_WRITTEN),
+    *(value for _, value in COMES_BACK),
+    Open.model_construct(number=1, more={"a": [1]}),
+    Everything.model_construct(),
+    Made(1),
+    Uncompared(1, "note"),
+    EqualDataclass(1),
+    dataclasses.make_dataclass("Nothing", [])(),
+    pydantic.create_model("NoField")(),
+    [Decimal("NaN"), Decimal("sNaN"), Decimal("1.0"), Decimal("1.00"), complex(math.nan, 0)],
+]
+
+
+class TestSameness:
+    @given(st.data())
+    def test_what_is_told_quickly_is_what_is_told_slowly(self, data: st.DataObject) -> None:
+        value = data.draw(ELEMENTS.flatmap(lambda element: element.values) | st.sampled_from(HARD_TO_TELL[:-1]))
+        one, other = almost(data, value), almost(data, value)
+        told = outcome(change, one, other)
+        assert outcome(Sameness().change, one, other) == told
+        event("the same" if told is None else "not the same")
+
+    def test_also_where_it_is_hard_to_tell(self) -> None:
+        for value, other in itertools.product(HARD_TO_TELL, repeat=2):
+            assert outcome(Sameness().change, value, other) == outcome(change, value, other)
+
+    @pytest.mark.parametrize("element", [*SCALARS, *OBJECTS], ids=repr)
+    def test_ordinary_values_are_told_quickly(self, element: Element) -> None:
+        @given(element.values)
+        def is_told(value: object) -> None:
+            assume(not has_nan(value) and why_lost(value) is None)
+            codec = codec_for(of(list, element.type))
+            back = codec.decode(codec.encode([value]))
+            assert Sameness()[list]([value], back)
+
+        is_told()
+
+
+def outcome(told: Callable[[object, object], str | None], one: object, other: object) -> str | None:
+    """What is told, or the error."""
+    try:
+        return told(one, other)
+    except Exception as error:  # noqa: BLE001  # nested too deep, or an __eq__ that raises
+        return type(error).__name__
 
 
 # --- Strictness

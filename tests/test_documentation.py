@@ -22,8 +22,8 @@ MODULES = [
 
 @pytest.fixture(autouse=True)
 def an_empty_store() -> None:
-    """The examples share the stores ``memory://docs`` and ``memory://readme``, and begin with nothing in them."""
-    for name in ("docs", "readme"):
+    """The examples share the stores on these names, and begin with nothing in them."""
+    for name in ("docs", "docs-async", "readme"):
         with redisext.connect(f"memory://{name}") as db:
             db.client.flushall()
 
@@ -39,6 +39,7 @@ def test_the_structures_all_show_an_example() -> None:
     shown = {example.name.rpartition(".")[2] for name in MODULES for example in _examples(name)}
     structures = {"Counter", "Map", "HashMap", "Pool", "SortedSet", "Queue", "Stack", "PriorityQueue", "Lock"}
     assert structures <= shown
+    assert {f"Async{structure}" for structure in structures} <= shown
 
 
 def _examples(name: str) -> list[doctest.DocTest]:

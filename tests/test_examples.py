@@ -22,6 +22,12 @@ from examples.access_log.traffic import Traffic
 from tests.servers import RedisServer, wait_until
 
 
+@pytest.fixture(params=["embedded", "redis"])
+def variant(request: pytest.FixtureRequest) -> str:
+    """The example chooses its own faces."""
+    return str(request.param)
+
+
 @pytest.fixture
 def traffic(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traffic]:
     """An empty store, in which the example is about to count."""

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, cast
 
 import pytest
 
+import redisext
 from redisext import (
     NOTHING,
     Backend,
@@ -142,7 +143,7 @@ class TestPriorityQueue:
         assert tasks.push("sweep", 1) is True
         assert tasks.push("sweep", 2) is False
         assert tasks.size() == 1
-        assert "holds each item once" in (PriorityQueue.__doc__ or "")
+        assert "holds each item once" in (redisext.PriorityQueue.__doc__ or "")
 
     def test_each_change_is_one_command(self, db: Backend) -> None:
         seen = Watched(db)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import threading
@@ -12,6 +13,15 @@ import pytest
 
 from redisext import (
     NOTHING,
+    AsyncBackend,
+    AsyncCounter,
+    AsyncHashMap,
+    AsyncMap,
+    AsyncPool,
+    AsyncPriorityQueue,
+    AsyncQueue,
+    AsyncSortedSet,
+    AsyncStack,
     BackendClosed,
     CommandRefused,
     ConfigurationError,
@@ -24,6 +34,7 @@ from redisext import (
     PriorityQueue,
     Queue,
     SortedSet,
+    aconnect,
     connect,
     errors,
 )
@@ -34,12 +45,13 @@ from redisext.element import parametrize
 from redisext.key import KeyCommands
 from redisext.model import Model
 from redisext.reply import array, bulk, integer, number, optional_bulk
+from tests.faces import InThreads
 
 
 class TestKey:
     def test_none_at_all_is_refused(self, db: Backend) -> None:
         with pytest.raises(
-            ConfigurationError, match=r"Queue\[int\] has no key: pass one, Queue\[int\]\('key'\), or set"
+            ConfigurationError, match=r"Queue\[int\] has no key: pass one, (Async)?Queue\[int\]\('key'\), or set"
         ):
             Queue[int](connection=db)
 
@@ -77,9 +89,17 @@ class TestConnection:
 
 
 class TestModel:
-    def test_the_base_itself_describes_nothing(self, db: Backend) -> None:
-        with pytest.raises(NotImplementedError):
-            Model[KeyCommands]("key", db)
+    def test_the_base_itself_is_a_handle_on_any_key(self, db: Backend) -> None:
+        Queue[int]("jobs", db).push(1)
+        anything = Model("jobs", db)
+        assert type(anything.commands) is KeyCommands
+        assert anything.exists() is True
+        assert anything.expire(60) is True
+        assert anything.ttl() == 60
+        assert anything.persist() is True
+        assert anything.rename("done") is True
+        assert Queue[int]("done", db).items() == [1]
+        assert anything.exists() is False
 
     def test_it_is_neither_pickled_nor_copied(self, db: Backend) -> None:
         queue = Queue[int]("jobs", db)
@@ -111,6 +131,90 @@ class TestModel:
             thread.join()
         assert len(made) == 8
         assert len(set(map(id, made))) == 1
+
+
+class TestUnderAsyncio:
+    def test_a_model_on_a_dsn_is_at_home_in_every_loop(self) -> None:
+        jobs = AsyncQueue[int]("jobs", "memory://loops")
+
+        async def push(number: int) -> tuple[int, AsyncBackend]:
+            size = await jobs.push(number)
+            assert jobs.backend is AsyncQueue[int]("others", "memory://loops").backend
+            return size, jobs.backend
+
+        (one, here), (two, there) = asyncio.run(push(1)), asyncio.run(push(2))
+        assert (one, two) == (1, 2)
+        assert here is not there
+        assert repr(jobs) == "AsyncQueue[int]('jobs', 'memory://loops')"
+
+    def test_outside_of_one_it_says_that_there_is_none(self) -> None:
+        jobs = AsyncQueue[int]("jobs", "memory://loops")
+        with pytest.raises(ConfigurationError, match=r"AsyncQueue\[int\]\('jobs', .*none is running here"):
+            _ = jobs.backend
+
+    def test_its_connection_can_stand_on_the_class(self) -> None:
+        class Jobs(AsyncQueue[int]):
+            KEY = "jobs"
+            CONNECTION = "memory://async-class"
+
+        async def push() -> int:
+            return await Jobs().push(5)
+
+        assert asyncio.run(push()) == 1
+
+    def test_a_backend_is_taken_as_it_is(self) -> None:
+        adb = aconnect("memory://taken", prefix="app:")
+        jobs = AsyncQueue[int]("jobs", adb)
+        assert jobs.backend is adb
+        assert repr(jobs) == "AsyncQueue[int]('jobs', <AsyncMemoryBackend memory://taken prefix='app:'>)"
+        assert jobs.commands.key == b"app:jobs"
+
+    def test_the_client_behind_is_handed_out(self) -> None:
+        async def ask() -> list[Reply]:
+            async with aconnect("memory://client-behind") as adb:
+                jobs = AsyncQueue[str]("jobs", adb)
+                await jobs.push("mop")
+                assert jobs.connect_to_slave() is jobs.connect_to_master()
+                async with jobs.connect_to_master().pipeline() as pipeline:
+                    pipeline.execute_command("LRANGE", "jobs", 0, -1)
+                    return await pipeline.execute()
+
+        assert asyncio.run(ask()) == [[b"mop"]]
+
+    def test_a_backend_without_one_says_so(self) -> None:
+        jobs = AsyncQueue[int]("jobs", InThreads(connect("memory://no-client")))
+        for ask in (jobs.connect_to_master, jobs.connect_to_slave):
+            with pytest.raises(ConfigurationError, match="has no redis-py client behind it"):
+                ask()
+
+    def test_each_face_names_the_other_for_a_backend_of_its_kind(self) -> None:
+        with pytest.raises(ConfigurationError, match="not a backend for asyncio: the structures whose names do not"):
+            AsyncQueue[int]("jobs", cast("AsyncBackend", connect("memory://")))
+        with pytest.raises(ConfigurationError, match="is a backend for asyncio: the structures whose names begin with"):
+            Queue[int]("jobs", cast("Backend", aconnect("memory://")))
+
+    @pytest.mark.parametrize("connection", [5, int, {"password": "sesame"}], ids=["number", "class", "settings"])
+    def test_what_is_no_connection_is_refused_and_not_repeated(self, connection: object) -> None:
+        with pytest.raises(ConfigurationError, match="a DSN, a backend or a Connection class") as caught:
+            AsyncQueue[int]("jobs", cast("AsyncBackend", connection))
+        assert "sesame" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("made", "written"),
+        [
+            (AsyncCounter.of(float), AsyncCounter[float]),
+            (AsyncHashMap.of(str, int), AsyncHashMap[str, int]),
+            (AsyncMap.of(int), AsyncMap[int]),
+            (AsyncPool.of(int), AsyncPool[int]),
+            (AsyncPriorityQueue.of(int), AsyncPriorityQueue[int]),
+            (AsyncQueue.of(int), AsyncQueue[int]),
+            (AsyncSortedSet.of(int), AsyncSortedSet[int]),
+            (AsyncStack.of(int), AsyncStack[int]),
+        ],
+        ids=lambda kind: str(kind.__name__),
+    )
+    def test_of_gives_the_class_that_brackets_give(self, made: object, written: object) -> None:
+        assert made is written
 
 
 class TestNothing:

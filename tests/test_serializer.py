@@ -149,6 +149,12 @@ STRUCTURES = [
 ]
 
 
+@pytest.fixture(params=["embedded", "redis"])
+def variant(request: pytest.FixtureRequest) -> str:
+    """The structures are found by their old modules, where nothing stands in for them."""
+    return str(request.param)
+
+
 def raw_content(db: Backend, kind: str) -> list[bytes]:
     """What is under the key, and for sets and hashes in a fixed order."""
     words = {

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
-from redisext.backend.abc import Backend
-from redisext.backend.memory import MemoryBackend
+from redisext.backend.abc import Backend, Session
+from redisext.backend.memory import AsyncMemoryBackend, MemoryBackend
+from redisext.batch import Batches, Pending
 from redisext.command import Argument, Command, Op, Reply
 from redisext.reply import array, bulk
+from tests.faces import Bridge
 
 R = TypeVar("R")
 
 
-class Watched:
-    """A backend that notes each command, and what came of it, and has another backend carry it out."""
+class Watched(Batches):
+    """A backend that notes each command, and what came of it, and has another backend carry it out.
+
+    The commands of a batch are noted when it is sent, those of a transaction are not.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -27,6 +33,10 @@ class Watched:
         return self.backend.prefix
 
     @property
+    def location(self) -> str:
+        return self.backend.location
+
+    @property
     def primary(self) -> Self:
         return self
 
@@ -35,6 +45,13 @@ class Watched:
         result = self.backend.execute(command)
         self.results.append(result)
         return result
+
+    def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        self.commands += [one.command for one in pending]
+        self.backend.execute_many(pending)
+
+    def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[Session]:
+        return self.backend.session(watch)
 
     def close(self) -> None:
         self.backend.close()
@@ -72,8 +89,9 @@ def keys(db: Backend) -> list[bytes]:
 
 def waiting(db: Backend) -> int:
     """How many blocking commands have not had their reply yet."""
-    if isinstance(db, MemoryBackend):
-        return len(db._store._waiters)  # pyright: ignore[reportPrivateUsage]
+    backend = db.under_asyncio if isinstance(db, Bridge) else db
+    if isinstance(backend, (MemoryBackend, AsyncMemoryBackend)):
+        return len(backend._store._waiters)  # pyright: ignore[reportPrivateUsage]
     clients = bulk(send(db, "INFO", "clients")).decode()
     [blocked] = [line for line in clients.splitlines() if line.startswith("blocked_clients:")]
     return int(blocked.partition(":")[2])

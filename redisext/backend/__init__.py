@@ -3,7 +3,9 @@
 * :mod:`redisext.backend.abc`: what a backend owes.
 * :mod:`redisext.backend.redis`: redis-py, for one server or a primary with replicas.
 * :mod:`redisext.backend.redis_async`: the same under asyncio; :mod:`redisext.backend.channel`: its connections.
-* :mod:`redisext.backend.memory`: the embedded engine, for both.
+* :mod:`redisext.backend.servers`, :mod:`redisext.backend.exchange`: what these two share; what is said to a server.
+* :mod:`redisext.backend.memory`: the embedded engine, for both; :mod:`redisext.backend.store`: its data.
+* :mod:`redisext.backend.failures`: what redis-py's exceptions mean to the caller.
 """
 
 from __future__ import annotations

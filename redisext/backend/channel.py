@@ -31,7 +31,7 @@ from redis.asyncio import connection as wire
 
 from redisext.backend import exchange, failures
 from redisext.backend.exchange import Answer, Cut, Words
-from redisext.backend.settings import settings
+from redisext.backend.servers import settings
 
 if TYPE_CHECKING:
     from socket import socket
@@ -130,7 +130,8 @@ class Channel(asyncio.Protocol):
             future.set_exception(NotSent(self._end))
         else:
             self._unsent.append(_Call(words, patience, future))
-            self._wake()
+            if not self._woken:
+                self._wake()
         return future
 
     def break_off(self, reason: Exception) -> None:
@@ -175,7 +176,7 @@ class Channel(asyncio.Protocol):
                         call.future.set_result(call.answers)
         except redis.exceptions.RedisError as error:  # it is not the protocol
             self.break_off(error)
-        if self._unsent:
+        if self._unsent and not self._woken:
             self._wake()
 
     def eof_received(self) -> None:
@@ -190,9 +191,8 @@ class Channel(asyncio.Protocol):
     # --- Called by the loop
 
     def _wake(self) -> None:
-        if not self._woken:
-            self._woken = True
-            self._loop.call_soon(self._write)
+        self._woken = True
+        self._loop.call_soon(self._write)
 
     def _write(self) -> None:
         """Write what waits, as far as there is room for it."""

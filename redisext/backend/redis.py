@@ -8,7 +8,6 @@ it is known whether a command had been sent when a connection broke. redis-py's 
 
 from __future__ import annotations
 
-import itertools
 import socket
 import ssl
 import weakref
@@ -16,7 +15,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import redis
 from redis.connection import AbstractConnection, BlockingConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -25,9 +24,9 @@ from redis.connection import Connection as TCPConnection
 from redisext import dsn
 from redisext.backend import exchange, failures
 from redisext.backend.exchange import Answer, Cut, Words, drive
-from redisext.backend.settings import settings, split
+from redisext.backend.servers import Servers, settings
 from redisext.batch import Batches, Pending
-from redisext.command import Command, Op, Reply, written_out
+from redisext.command import Command, Reply, written_out
 from redisext.errors import ConfigurationError, RedisextError
 
 if TYPE_CHECKING:
@@ -40,33 +39,14 @@ __all__ = ["Connection", "RedisBackend"]
 R = TypeVar("R")
 
 
-class RedisBackend(Batches):
+class RedisBackend(Servers["_Node"], Batches):
     """One server, or a primary with replicas: reads go to the replicas in turn, all else to the primary.
 
     Made by :func:`redisext.connect`. Nothing is opened before the first command. May be shared between threads.
     """
 
     def __init__(self, configuration: dsn.Configuration) -> None:
-        self.configuration = configuration
-        self._primary = _Node(configuration)
-        self._replicas = [_Node(one) for one in configuration.replicas]
-        self._turn = itertools.count()
-        self._closed = False
-
-    @property
-    def prefix(self) -> str:
-        """What stands before every key."""
-        return self.configuration.prefix
-
-    @property
-    def location(self) -> str:
-        """What tells the data here from those elsewhere: the DSN, without user, password and options."""
-        return self.configuration.location
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+        super().__init__(configuration, _Node)
 
     @property
     def primary(self) -> RedisBackend:
@@ -83,7 +63,7 @@ class RedisBackend(Batches):
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
         self._check_open()
-        by_node = split(pending, self._node)
+        by_node = self._parts(pending)
         unreached = 0
         for node, its in by_node.items():
             try:
@@ -108,7 +88,7 @@ class RedisBackend(Batches):
     @property
     def replica_client(self) -> redis.Redis:
         """redis-py's client of a replica; of the primary where there is none."""
-        return self._node(_READS).client
+        return self._reader().client
 
     def close(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
@@ -124,22 +104,9 @@ class RedisBackend(Batches):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        replicas = "".join(f" +{one.configuration}" for one in self._replicas)
-        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
-        return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
-
     def _check_open(self) -> None:
         if self.closed:
             raise failures.closed(self.configuration)
-
-    def _node(self, op: Op) -> _Node:
-        if op.reads and self._replicas:
-            return self._replicas[next(self._turn) % len(self._replicas)]
-        return self._primary
-
-
-_READS: Final = Op("", reads=True)
 
 
 class _PrimaryOnly(RedisBackend):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -24,9 +23,9 @@ from redis.asyncio.connection import BlockingConnectionPool
 from redisext.backend import exchange, failures
 from redisext.backend.channel import KINDS, Channel, NotSent
 from redisext.backend.exchange import Answer, Cut, Words, adrive
-from redisext.backend.settings import settings, split
+from redisext.backend.servers import Servers, settings
 from redisext.batch import AsyncBatches, Pending
-from redisext.command import Command, Op, Reply
+from redisext.command import Command, Reply
 from redisext.dsn import Configuration
 from redisext.errors import ConfigurationError, RedisextError
 
@@ -40,36 +39,17 @@ __all__ = ["AsyncRedisBackend"]
 R = TypeVar("R")
 
 
-class AsyncRedisBackend(AsyncBatches):
+class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
     """One server, or a primary with replicas: reads go to the replicas in turn, all else to the primary.
 
     Made by :func:`redisext.aconnect`. Nothing is opened before the first command, whose event loop it then belongs to.
     """
 
     def __init__(self, configuration: Configuration, *, shared: bool = False) -> None:
-        self.configuration = configuration
+        super().__init__(configuration, _Node)
         self._shared = shared
-        self._primary = _Node(configuration)
-        self._replicas = [_Node(one) for one in configuration.replicas]
-        self._turn = itertools.count()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end_of_loop: AsyncGenerator[None] | None = None
-        self._closed = False
-
-    @property
-    def prefix(self) -> str:
-        """What stands before every key."""
-        return self.configuration.prefix
-
-    @property
-    def location(self) -> str:
-        """What tells the data here from those elsewhere: the DSN, without user, password and options."""
-        return self.configuration.location
-
-    @property
-    def closed(self) -> bool:
-        """Whether `aclose` was called, or the event loop has ended."""
-        return self._closed
 
     @property
     def primary(self) -> AsyncRedisBackend:
@@ -87,7 +67,7 @@ class AsyncRedisBackend(AsyncBatches):
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
         self._begin()
-        by_node = split(pending, self._node)
+        by_node = self._parts(pending)
         if len(by_node) == 1:  # for which no other task is needed: it leaves in this turn, with what others send
             errors = [await node.try_many(its) for node, its in by_node.items()]
         else:
@@ -119,7 +99,7 @@ class AsyncRedisBackend(AsyncBatches):
     def replica_client(self) -> redis.asyncio.Redis:
         """redis-py's client of a replica; of the primary where there is none."""
         self._begin()
-        return self._node(_READS).client
+        return self._reader().client
 
     async def aclose(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
@@ -139,16 +119,6 @@ class AsyncRedisBackend(AsyncBatches):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        replicas = "".join(f" +{one.where}" for one in self._replicas)
-        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
-        return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
-
-    def _node(self, op: Op) -> _Node:
-        if op.reads and self._replicas:
-            return self._replicas[next(self._turn) % len(self._replicas)]
-        return self._primary
 
     def _begin(self) -> None:
         """Belong to the running loop, and be closed with it."""
@@ -189,9 +159,6 @@ class AsyncRedisBackend(AsyncBatches):
             node.break_off()
         for node in nodes:
             await node.wait_closed()
-
-
-_READS: Final = Op("", reads=True)
 
 
 class _PrimaryOnly(AsyncRedisBackend):
@@ -241,8 +208,15 @@ class _Node:
         if op.blocks or not self.where.reuse:
             async with self.alone() as connection:
                 return await connection.call(command)
+        words = (command.words,)
         try:
-            [answer] = await self.exchange([command.words])
+            if self._channel is None:
+                [answer] = await self.exchange(words)
+            else:
+                try:
+                    [answer] = await self._channel.call(words, self.where.socket_timeout)
+                except NotSent:
+                    [answer] = await self.exchange(words)
         except Cut as cut:
             raise failures.broken(self.where, command, cut.reason, sent=True) from cut.reason
         if isinstance(answer, redis.exceptions.RedisError):
@@ -263,7 +237,7 @@ class _Node:
             return error
         return None
 
-    async def exchange(self, words: list[Words]) -> Sequence[Answer]:
+    async def exchange(self, words: Sequence[Words]) -> Sequence[Answer]:
         """Send all in one write, together with what others send, and wait for the answers.
 
         Raises :class:`~redisext.backend.exchange.Cut` only if they were sent.

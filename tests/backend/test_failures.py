@@ -190,7 +190,7 @@ class TestReplyLost:
         ("RPOP", lambda db: Queue[str]("jobs", db).pop(), "rpop"),
         ("BRPOP", lambda db: Queue[str]("jobs", db).pop_wait(1), "brpop"),
         ("HINCRBY", lambda db: HashMap[str, int]("stock", db).incr("apples"), "hincrby"),
-        ("SET", lambda db: Lock("nightly", db).acquire(30), "set"),
+        ("SET", lambda db: db.execute(Lock("nightly", db).commands.acquire("token", 30)), "set"),
         ("release the lock", lambda db: Lock("nightly", db).release(), "evalsha"),
     )
 

@@ -17,9 +17,19 @@ from typing import Protocol
 import pytest
 
 import redisext
-from redisext import Backend, Counter, HashMap, Lock, Map, Pool, Queue, SortedSet
+from redisext import AsyncBackend, Backend, Counter, HashMap, Lock, Map, Pool, Queue, SortedSet
 from redisext.backend import HasClient
-from redisext.errors import BackendClosed, CommandRefused, ConnectionFailed, OutcomeUnknown, Timeout, WrongType
+from redisext.batch import Batch, Batches, Pending, Transaction
+from redisext.command import Command, Op, Reply
+from redisext.errors import (
+    BackendClosed,
+    BatchError,
+    CommandRefused,
+    ConnectionFailed,
+    OutcomeUnknown,
+    Timeout,
+    WrongType,
+)
 from tests.backend.observe import ROOT, blocked, open_sockets
 from tests.proxy import Proxy, drop, forward
 from tests.servers import RedisServer, free_port, wait_until
@@ -117,6 +127,85 @@ class TestStructures:
             assert sorted(one.result(PATIENCE) for one in counted) == list(range(1, 401))
 
 
+def failing(block: Batch | Transaction, *commands: Command[object]) -> list[Pending[object]]:
+    """What becomes of commands in a block that ends with an error."""
+    pending: list[Pending[object]] = []
+    with pytest.raises(BatchError), block:
+        pending.extend(map(block.add, commands))
+    return pending
+
+
+class TestBatches:
+    def test_a_batch_goes_in_one_write(self, db: Backend, server: RedisServer) -> None:
+        server.call("SCRIPT", "FLUSH")
+        jobs, stock, hits = Queue[int]("jobs", db), HashMap[str, int]("stock", db), Counter[int]("hits", db)
+        with db.batch() as batch:
+            size = batch.add(jobs.commands.push(1, 2))
+            apples = batch.add(stock.commands.setdefault("apples", 3))
+            pears = batch.add(stock.commands.setdefault("pears", 5))
+            seen = batch.add(hits.commands.incr())
+        assert (size.result(), apples.result(), pears.result(), seen.result()) == (2, 3, 5, 1)
+
+    def test_what_is_refused_keeps_nobody_else_from_being_carried_out(self, db: Backend) -> None:
+        Queue[int]("jobs", db).push(1)
+        hits, jobs = (Counter[int](key, db).commands.incr() for key in ("hits", "jobs"))
+        one, wrong, two = failing(db.batch(), hits, jobs, hits)
+        assert (one.result(), two.result()) == (1, 2)
+        assert isinstance(wrong.error, WrongType)
+
+    def test_a_transaction_is_carried_out_as_a_whole(self, db: Backend) -> None:
+        jobs, hits = Queue[int]("jobs", db), Counter[int]("hits", db)
+        with db.transaction() as tx:
+            size = tx.add(jobs.commands.push(1))
+            seen = tx.add(hits.commands.incr())
+        assert (size.result(), seen.result()) == (1, 1)
+
+    def test_one_that_is_refused_beforehand_is_not_carried_out(self, db: Backend) -> None:
+        hits = Counter[int]("hits", db)
+        unknown: Command[Reply] = Command(Op("NONSENSE"), (b"hits",), (), lambda reply: reply)
+        seen, refused = failing(db.transaction(), hits.commands.incr(), unknown)
+        assert "unknown command" in str(refused.error)
+        assert "EXECABORT" in str(seen.error)
+        assert hits.get() is None
+
+    def test_what_was_read_is_what_is_changed(self, db: Backend) -> None:
+        hits = Counter[int]("hits", db)
+
+        def double(tx: Transaction) -> None:
+            tx.add(hits.commands.set(tx.read(hits.commands.get(0)) + 1))
+
+        at_once([partial(db.transact, double, watch=[hits])] * 8)
+        assert hits.get() == 8
+
+    def test_a_watch_ends_with_its_transaction(self, db: Backend) -> None:
+        hits = Counter[int]("hits", db)
+
+        def fails(tx: Transaction) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            db.transact(fails, watch=["hits"])
+        hits.incr()
+        with db.transaction() as tx:
+            seen = tx.add(hits.commands.incr())
+        assert seen.result() == 2
+
+    @pytest.mark.parametrize("kind", ["batch", "transaction"])
+    def test_replies_that_are_lost(
+        self, socket_backend: MakesBackends, server: RedisServer, proxy: Proxy, kind: str
+    ) -> None:
+        with socket_backend(proxy.host, proxy.port) as db:
+            hits = Counter[int]("hits", db)
+            proxy.on_reply = drop
+            block = db.batch() if kind == "batch" else db.transaction()
+            seen, read = failing(block, hits.commands.incr(), hits.commands.get())
+            assert isinstance(seen.error, OutcomeUnknown)
+            assert isinstance(read.error, ConnectionFailed)
+            assert not isinstance(read.error, OutcomeUnknown)
+            proxy.on_reply = forward
+            assert hits.incr() == 2
+
+
 class TestErrors:
     def test_what_the_server_refuses(self, db: Backend) -> None:
         Queue[str]("jobs", db).push("sweep")
@@ -175,8 +264,9 @@ def test_the_type_checker_takes_it_for_a_backend(tmp_path: Path) -> None:
         "wrong: Backend = Wire\n"
     )
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(program)],
-        cwd=ROOT,
+        # Without the settings here, and so with what hiredis says of itself, as anybody else has it.
+        [sys.executable, "-m", "mypy", "--config-file=", "--strict", "--follow-imports=silent", str(program)],
+        cwd=tmp_path,
         env={**os.environ, "MYPYPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -192,7 +282,12 @@ def test_the_page_names_every_member_and_every_duty() -> None:
     for name in ("words", "words_in_full", "read(reply)", "op.reads", "op.repeatable", "op.blocks", "timeout"):
         assert f"`command.{name}`" in page, name
     program = example()
-    members = [name for name, _ in inspect.getmembers(Backend) if not name.startswith("_")]
-    assert sorted(members) == ["close", "execute", "prefix", "primary"]
-    assert all(re.search(rf"\b{name}\b", program) for name in members)
+    members = {name for name, _ in inspect.getmembers(Backend) if not name.startswith("_")}
+    inherited = {name for name, _ in inspect.getmembers(Batches) if not name.startswith("_")}
+    assert inherited == {"batch", "transaction", "transact"}
+    assert all(re.search(rf"^\| .*`{name}\b", page, re.MULTILINE) for name in members)
+    assert all(re.search(rf"\b{name}\b", program) for name in members - inherited)
+    under_asyncio = {name for name, _ in inspect.getmembers(AsyncBackend) if not name.startswith("_")}
+    assert under_asyncio == members - {"close"} | {"aclose"}
+    assert all(name in page for name in ("`redisext.command.in_sequence(commands)`", "`aclose`", "AsyncBatches"))
     assert redisext.Backend is Backend

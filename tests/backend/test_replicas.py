@@ -146,9 +146,10 @@ class TestNeverFromAReplica:
         assert connections(replica, name) == []
 
     def test_an_update(self, replica: RedisServer, db: Backend, name: str) -> None:
-        best = Map[int]("best", db)
+        best, several = Map[int]("best", db), HashMap[str, int]("several", db)
         for score in range(1, 20):
             assert best.update(lambda old: (old or 0) + 1) == score
+            assert several.update_value("ada", lambda old: (old or 0) + 1) == score
         assert connections(replica, name) == []
 
     def test_what_is_asked_of_the_primary(self, replica: RedisServer, db: Backend, name: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from collections import Counter as Tally
 from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, MutableMapping, ValuesView
+from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, cast
 
@@ -22,6 +24,7 @@ from redisext import (
     serializer,
 )
 from tests.elements import Event, Place
+from tests.threads import at_once
 from tests.watching import Watched, keys, send
 
 
@@ -36,8 +39,10 @@ class TestValuesByKey:
         stock["pears"] = 0
         assert stock["apples"] == 3
         assert "apples" in stock
+        assert stock.contains("apples") is True
         assert "plums" not in stock
-        assert len(stock) == 2
+        assert stock.contains("plums") is False
+        assert len(stock) == stock.size() == 2
         del stock["apples"]
         assert dict(stock) == {"pears": 0}
 
@@ -354,6 +359,94 @@ class TestAsAMutableMapping:
         assert {**stock} == {"apples": 3}
 
 
+class TestUpdateOfAValue:
+    def test_it_replaces_the_value_by_one_made_from_it(self, stock: HashMap[str, int]) -> None:
+        stock["pears"] = 1
+        given: list[int | None] = []
+
+        def more(old: int | None) -> int:
+            given.append(old)
+            return (old or 0) + 7
+
+        assert stock.update_value("apples", more) == 7
+        assert stock.update_value("apples", more) == 14
+        assert given == [None, 7]
+        assert stock == {"apples": 14, "pears": 1}
+
+    def test_it_starts_over_when_somebody_else_was_faster(self, db: Backend) -> None:
+        words = HashMap[str, str]("words", db)
+        given: list[str | None] = []
+        others: list[Callable[[], object]] = [
+            lambda: words.set("a", "x"),
+            lambda: words.set("a", "xy"),  # longer, with the old value as its beginning
+            lambda: words.remove("a"),
+            lambda: words.set("b", "of another key"),
+        ]
+
+        def append(old: str | None) -> str:
+            others[len(given)]()
+            given.append(old)
+            return f"{old}!"
+
+        assert words.update_value("a", append) == "None!"
+        assert given == [None, "x", "xy", None]
+        assert words == {"a": "None!", "b": "of another key"}
+
+    def test_threads_lose_no_update(self, db: Backend) -> None:
+        words = HashMap[str, list[int]]("words", db)
+
+        def extend(thread: int) -> None:
+            for _ in range(20):
+                words.update_value("a", lambda old: [*(old or []), thread])
+
+        at_once([partial(extend, thread) for thread in range(4)])
+        assert Tally(words["a"]) == dict.fromkeys(range(4), 20)
+
+    def test_the_expiry_stays(self, stock: HashMap[str, int]) -> None:
+        stock["apples"] = 1
+        stock.expire(60)
+        stock.update_value("apples", lambda _: 2)
+        stock.update_value("pears", lambda _: 3)
+        assert 0 < stock.ttl() <= 60
+
+    def test_any_bytes_are_compared_exactly(self, db: Backend) -> None:
+        raw = HashMap[bytes, bytes]("raw", db)
+        raw[b"\xff\x00"] = b"\xff\x00\xfe"
+        assert raw.update_value(b"\xff\x00", lambda old: (old or b"") + b"\x80") == b"\xff\x00\xfe\x80"
+
+    def test_a_stored_none_is_a_value_like_any_other(self, db: Backend) -> None:
+        names = HashMap[str, str | None]("names", db)
+        names["a"] = None
+        assert names.update_value("a", lambda old: f"{old}") == "None"
+        assert names.update_value("a", lambda _: None) is None
+        assert names.all() == {"a": None}
+
+    def test_an_error_of_the_function_changes_nothing(self, stock: HashMap[str, int]) -> None:
+        stock["apples"] = 1
+        with pytest.raises(ZeroDivisionError):
+            stock.update_value("apples", lambda _: 1 // 0)
+        assert stock == {"apples": 1}
+
+    def test_a_key_or_a_result_of_another_type_changes_nothing(self, stock: HashMap[str, int]) -> None:
+        with pytest.raises(EncodeError, match=r"int as str.*'stock'"):
+            stock.update_value(cast("str", 5), lambda _: 1)
+        with pytest.raises(EncodeError, match=r"str as int.*'stock'"):
+            stock.update_value("apples", lambda _: cast("int", "5"))
+        assert stock == {}
+
+    def test_a_value_that_it_cannot_read_is_not_overwritten(self, db: Backend) -> None:
+        send(db, "HSET", "events", "a", b"{}")
+        with pytest.raises(DecodeError, match=r"'events'.*Event") as caught:
+            HashMap[str, Event]("events", db).update_value("a", lambda _: Event(name="x"))
+        assert caught.value.raw == b"{}"
+        assert send(db, "HGET", "events", "a") == b"{}"
+
+    def test_it_takes_two_commands_when_nobody_interferes(self, db: Backend) -> None:
+        seen = Watched(db)
+        stock = HashMap[str, int]("stock", seen)
+        assert len(seen.sent_by(lambda: stock.update_value("apples", lambda _: 1))) == 2
+
+
 class TestWhatIsRefused:
     @pytest.mark.parametrize("value", ["5", True, 5.0, None], ids=repr)
     def test_a_value_of_another_type_is_stored_by_nobody(self, stock: HashMap[str, int], value: object) -> None:
@@ -395,6 +488,8 @@ class TestWhatIsRefused:
         seen = Watched(db)
         stock = HashMap[str, int]("stock", seen)
         assert key not in stock
+        with pytest.raises(EncodeError, match=r"str.*'stock'"):
+            stock.contains(cast("str", key))
         assert seen.commands == []
 
     @pytest.mark.parametrize("by", ["1", True, 1.5, None, 2**63], ids=repr)
@@ -427,10 +522,13 @@ OPERATIONS: dict[str, Callable[[HashMap[str, int]], object]] = {
     "[] =": lambda stock: stock.__setitem__("a", 1),
     "del": lambda stock: stock.__delitem__("a"),
     "in": lambda stock: "a" in stock,
+    "contains": lambda stock: stock.contains("a"),
     "len": len,
+    "size": lambda stock: stock.size(),
+    "update_value": lambda stock: stock.update_value("a", lambda _: 1),
     "iteration": lambda stock: list(iter(stock)),
     "values": lambda stock: list(iter(stock.values())),
-    "all": HashMap[str, int].all,
+    "all": lambda stock: stock.all(),
     "get_many": lambda stock: stock.get_many(["a"]),
     "set": lambda stock: stock.set("a", 1),
     "update": lambda stock: stock.update(a=1),
@@ -438,7 +536,7 @@ OPERATIONS: dict[str, Callable[[HashMap[str, int]], object]] = {
     "incr": lambda stock: stock.incr("a"),
     "remove": lambda stock: stock.remove("a"),
     "pop": lambda stock: stock.pop("a"),
-    "popitem": HashMap[str, int].popitem,
+    "popitem": lambda stock: stock.popitem(),
 }
 
 
@@ -561,7 +659,9 @@ class TestCommands:
         assert seen.sent_by(lambda: stock.get_many([])) == []
         assert seen.sent_by(stock.all) == [stock.commands.all()]
         assert seen.sent_by(lambda: "a" in stock) == [stock.commands.contains("a")]
+        assert seen.sent_by(lambda: stock.contains("a")) == [stock.commands.contains("a")]
         assert seen.sent_by(lambda: len(stock)) == [stock.commands.size()]
+        assert seen.sent_by(stock.size) == [stock.commands.size()]
         assert seen.sent_by(lambda: list(iter(stock))) == [stock.commands.page()]
         assert seen.sent_by(lambda: stock.setdefault("a", 1)) == [stock.commands.setdefault("a", 1)]
         assert seen.sent_by(lambda: stock.incr("a", 5)) == [stock.commands.incr("a", 5)]

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import pytest
 
-import redisext
 from redisext import (
     ArgumentError,
     Backend,
@@ -27,6 +26,7 @@ from redisext import (
     Stack,
 )
 from redisext.model import Model
+from tests.conftest import Connect
 from tests.servers import wait_until
 from tests.watching import Watched, keys, send
 
@@ -37,8 +37,12 @@ AnyModel: TypeAlias = Model[Any]
 class Kind(NamedTuple):
     """A structure, and the command that puts something into it."""
 
-    make: Callable[[str | bytes | int | None, Backend], AnyModel]
+    named: Callable[[], Callable[[str | bytes | int | None, Backend], AnyModel]]
+    """The class, named when the test runs, and so on the face that it runs on."""
     filling: tuple[str, ...]
+
+    def make(self, key: str | bytes | int | None, db: Backend) -> AnyModel:
+        return self.named()(key, db)
 
     def fill(self, model: AnyModel) -> None:
         command, *args = self.filling
@@ -46,15 +50,16 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "counter": Kind(Counter[int], ("SET", "1")),
-    "map": Kind(Map[str], ("SET", "a")),
-    "hash map": Kind(HashMap[str, int], ("HSET", "a", "1")),
-    "pool": Kind(Pool[str], ("SADD", "a")),
-    "sorted set": Kind(SortedSet[str], ("ZADD", "1", "a")),
-    "queue": Kind(Queue[str], ("LPUSH", "a")),
-    "priority queue": Kind(PriorityQueue[str], ("ZADD", "1", "a")),
-    "stack": Kind(Stack[str], ("LPUSH", "a")),
-    "lock": Kind(Lock, ("SET", "token")),
+    "counter": Kind(lambda: Counter[int], ("SET", "1")),
+    "map": Kind(lambda: Map[str], ("SET", "a")),
+    "hash map": Kind(lambda: HashMap[str, int], ("HSET", "a", "1")),
+    "pool": Kind(lambda: Pool[str], ("SADD", "a")),
+    "sorted set": Kind(lambda: SortedSet[str], ("ZADD", "1", "a")),
+    "queue": Kind(lambda: Queue[str], ("LPUSH", "a")),
+    "priority queue": Kind(lambda: PriorityQueue[str], ("ZADD", "1", "a")),
+    "stack": Kind(lambda: Stack[str], ("LPUSH", "a")),
+    "lock": Kind(lambda: Lock, ("SET", "token")),
+    "any": Kind(lambda: Model, ("SET", "a")),
 }
 
 
@@ -263,8 +268,8 @@ class TestNames:
             with pytest.raises(ConfigurationError, match="has no key"):
                 kind.make(name, db)
 
-    def test_the_backends_prefix_stands_before_every_name(self, kind: Kind, store_url: str) -> None:
-        with redisext.connect(store_url, prefix="app:") as db:
+    def test_the_backends_prefix_stands_before_every_name(self, kind: Kind, connect: Connect) -> None:
+        with connect(prefix="app:") as db:
             model = kind.make("key", db)
             kind.fill(model)
             assert keys(db) == [b"app:key"]

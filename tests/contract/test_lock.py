@@ -11,9 +11,9 @@ from typing import TypeVar, cast
 
 import pytest
 
-import redisext
 from redisext import ArgumentError, Backend, ConfigurationError, ConnectionFailed, Lock, LockNotOwned, WrongType
 from redisext.command import Command
+from tests.conftest import Connect
 from tests.servers import wait_until
 from tests.threads import AT_ONCE, PATIENCE, at_once, start
 from tests.watching import Watched, keys, send, waiting
@@ -183,7 +183,7 @@ class TestExpiry:
 
     def test_without_a_time_and_without_one_on_the_class_it_is_not_extended(self, lock: Lock) -> None:
         lock.acquire()
-        with pytest.raises(ConfigurationError, match="set EXPIRE on Lock"):
+        with pytest.raises(ConfigurationError, match=r"set EXPIRE on (Async)?Lock"):
             lock.extend()
         assert lock.ttl() == -1
 
@@ -390,21 +390,40 @@ class TestWaiting:
             Lock("lock", Interrupted(db)).acquire(wait=10)
         assert keys(db) == [b"lock"]
 
-    def test_what_was_acquired_without_a_reply_is_given_up(self, db: Backend) -> None:
+    @pytest.mark.parametrize("wait", [None, 0, 10], ids=str)
+    @pytest.mark.parametrize("error", [ConnectionFailed, KeyboardInterrupt])
+    def test_what_was_acquired_without_a_reply_is_given_up(
+        self, db: Backend, error: type[BaseException], wait: float | None
+    ) -> None:
         """Nobody would know the token, and so nobody could release it."""
 
         class LosesReplies(Watched):
             def execute(self, command: Command[R]) -> R:
                 result = super().execute(command)
                 if len(self.commands) == 1:
-                    raise ConnectionFailed
+                    raise error
                 return result
 
         lock = Lock("lock", LosesReplies(db))
-        with pytest.raises(ConnectionFailed):
-            lock.acquire(wait=10)
+        with pytest.raises(error):
+            lock.acquire(wait=wait)
         assert lock.token is None
         assert keys(db) == []
+
+    @pytest.mark.parametrize("wait", [None, 10], ids=str)
+    def test_what_another_holds_is_not_given_up_for_want_of_a_reply(
+        self, lock: Lock, db: Backend, wait: float | None
+    ) -> None:
+        class LosesReplies(Watched):
+            def execute(self, command: Command[R]) -> R:
+                super().execute(command)
+                raise ConnectionFailed
+
+        lock.acquire()
+        with pytest.raises(ConnectionFailed):
+            Lock("lock", LosesReplies(db)).acquire(wait=wait)
+        assert keys(db) == [b"lock"]
+        assert lock.release() is True
 
     def test_what_went_wrong_first_is_what_is_raised(self, lock: Lock, db: Backend) -> None:
         class Breaks(Watched):
@@ -418,6 +437,12 @@ class TestWaiting:
         lock.acquire()
         with pytest.raises(KeyboardInterrupt):
             Lock("lock", Breaks(db)).acquire(wait=10)
+
+    def test_steps_that_nobody_carries_out_any_more_end_in_peace(self, lock: Lock) -> None:
+        """As those of a program that ends while it waits: there is nobody whom they could ask for anything."""
+        steps = lock.commands.acquire_wait("token", None, 10)
+        next(steps)
+        steps.close()
 
     @pytest.mark.parametrize("name", ["{lock}", "lock:waiters", "{lock", "lock}"])
     def test_a_lock_of_another_name_is_another_lock(self, lock: Lock, db: Backend, name: str) -> None:
@@ -443,8 +468,8 @@ class TestWaiting:
         assert seen.commands == []
 
     @pytest.fixture
-    def impatient(self, store_url: str) -> Iterator[Backend]:
-        with redisext.connect(store_url, socket_timeout=0.3) as db:
+    def impatient(self, connect: Connect) -> Iterator[Backend]:
+        with connect(socket_timeout=0.3) as db:
             yield db
 
     def test_it_is_not_cut_short_by_the_socket_timeout(self, impatient: Backend) -> None:
@@ -496,7 +521,7 @@ class TestExclusion:
 OPERATIONS: dict[str, Callable[[Lock], object]] = {
     "acquire and wait": lambda lock: lock.acquire(wait=10),
     "with": lambda lock: lock.__enter__(),
-    "release": Lock.release,
+    "release": lambda lock: lock.release(),
     "extend": lambda lock: lock.extend(10),
 }
 

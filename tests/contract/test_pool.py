@@ -61,10 +61,10 @@ class TestEachElementOnce:
         assert sorted(tokens.members()) == ["a", "b"]
 
     def test_its_size_is_its_length(self, tokens: Pool[str]) -> None:
-        assert len(tokens) == 0
+        assert len(tokens) == tokens.size() == 0
         assert not tokens
         tokens |= {"a", ""}
-        assert len(tokens) == 2
+        assert len(tokens) == tokens.size() == 2
         assert tokens
 
     def test_equal_models_are_one_element(self, db: Backend) -> None:
@@ -249,6 +249,26 @@ class TestAsAMutableSet:
         assert tokens is same
         assert tokens == {"b", "d"}
 
+    def test_the_operators_in_place_have_the_names_that_sets_give_them(self, tokens: Pool[str]) -> None:
+        tokens.update(["a", "b", "c", "a"])
+        assert tokens == {"a", "b", "c"}
+        tokens.difference_update(iter(["a", "x"]))
+        assert tokens == {"b", "c"}
+        tokens.intersection_update(("c", "d"))
+        assert tokens == {"c"}
+        tokens.symmetric_difference_update(["c", "d", "d"])
+        assert tokens == {"d"}
+
+    def test_by_those_names_they_take_any_iterable_as_sets_do(self, tokens: Pool[str]) -> None:
+        for name in ("update", "difference_update", "intersection_update", "symmetric_difference_update"):
+            for items in (["b", "x"], "bx", {"b": 1, "x": 2}, []):
+                twin = {"a", "b"}
+                tokens.clear()
+                tokens.update(twin)
+                getattr(twin, name)(items)
+                getattr(tokens, name)(items)
+                assert tokens == twin
+
     def test_a_set_changes_in_place_by_a_pool(self, tokens: Pool[str]) -> None:
         tokens |= {"a", "b"}
         local = {"b", "c"}
@@ -304,6 +324,8 @@ class TestWhatIsRefused:
         additions: list[Callable[[], object]] = [
             lambda: numbers.push(number),
             lambda: numbers.add(number),
+            lambda: numbers.update([7, number]),
+            lambda: numbers.symmetric_difference_update([7, number]),
             lambda: numbers.__ior__({7, number}),
             lambda: numbers.__ixor__({7, number}),
         ]
@@ -334,14 +356,15 @@ class TestWhatIsRefused:
 OPERATIONS: dict[str, Callable[[Pool[str]], object]] = {
     "push": lambda tokens: tokens.push("a"),
     "add": lambda tokens: tokens.add("a"),
-    "pop": Pool[str].pop,
-    "peek": Pool[str].peek,
+    "pop": lambda tokens: tokens.pop(),
+    "peek": lambda tokens: tokens.peek(),
     "discard": lambda tokens: tokens.discard("a"),
     "remove": lambda tokens: tokens.remove("a"),
-    "members": Pool[str].members,
+    "members": lambda tokens: tokens.members(),
     "contains": lambda tokens: tokens.contains("a"),
     "in": lambda tokens: "a" in tokens,
     "len": len,
+    "size": lambda tokens: tokens.size(),
     "iteration": lambda tokens: list(iter(tokens)),
     "|=": lambda tokens: tokens.__ior__({"a"}),
     "&=": lambda tokens: tokens.__iand__({"a"}),
@@ -433,6 +456,8 @@ class TestCommands:
         tokens.discard("a")
         for change in (tokens.__ior__, tokens.__iand__, tokens.__isub__, tokens.__ixor__):
             change(set())
+        tokens.difference_update(["a"])
+        tokens.intersection_update(["a"])
         assert keys(db) == []
 
     def test_each_operation_sends_the_one_command_that_describes_it(self, db: Backend) -> None:
@@ -441,6 +466,13 @@ class TestCommands:
         assert seen.sent_by(lambda: tokens.push("a")) == [tokens.commands.push("a")]
         assert seen.sent_by(lambda: tokens.add("a")) == [tokens.commands.push_all(["a"])]
         assert seen.sent_by(lambda: tokens.__ior__({"a"})) == [tokens.commands.push_all(["a"])]
+        assert seen.sent_by(lambda: tokens.update(["a"])) == [tokens.commands.push_all(["a"])]
+        assert seen.sent_by(lambda: tokens.update([])) == []
+        assert seen.sent_by(lambda: tokens.difference_update(["b"])) == [tokens.commands.remove_all(["b"])]
+        assert seen.sent_by(lambda: tokens.difference_update([5])) == []
+        assert seen.sent_by(lambda: tokens.intersection_update(["a"])) == [tokens.commands.keep(["a"])]
+        assert seen.sent_by(lambda: tokens.symmetric_difference_update(["b"])) == [tokens.commands.toggle(["b"])]
+        assert seen.sent_by(tokens.size) == [tokens.commands.size()]
         assert seen.sent_by(lambda: tokens.contains("a")) == [tokens.commands.contains("a")]
         assert seen.sent_by(lambda: "a" in tokens) == [tokens.commands.contains("a")]
         assert seen.sent_by(tokens.members) == [tokens.commands.members()]

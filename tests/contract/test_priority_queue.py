@@ -65,7 +65,9 @@ class TestLowestPriorityFirst:
     def test_it_tells_whether_an_item_is_waiting(self, tasks: PriorityQueue[str]) -> None:
         tasks.push("sweep", 2)
         assert "sweep" in tasks
+        assert tasks.contains("sweep") is True
         assert "mop" not in tasks
+        assert tasks.contains("mop") is False
 
     def test_pushing_what_is_waiting_moves_it(self, tasks: PriorityQueue[str]) -> None:
         tasks.push("sweep", 2)
@@ -168,6 +170,8 @@ class TestWhatIsRefused:
         with pytest.raises(EncodeError, match=r"int.*'numbers'"):
             numbers.push(cast("int", item), 1)
         assert item not in numbers
+        with pytest.raises(EncodeError, match=r"int.*'numbers'"):
+            numbers.contains(cast("int", item))
         assert seen.commands == []
 
     def test_a_type_whose_equals_are_written_differently_together_with_the_class(self, db: Backend) -> None:
@@ -177,17 +181,18 @@ class TestWhatIsRefused:
 
 OPERATIONS: dict[str, Callable[[PriorityQueue[str]], object]] = {
     "push": lambda tasks: tasks.push("a", 1),
-    "pop": PriorityQueue[str].pop,
+    "pop": lambda tasks: tasks.pop(),
     "pop_wait": lambda tasks: tasks.pop_wait(0.01),
-    "peek": PriorityQueue[str].peek,
-    "items": PriorityQueue[str].items,
-    "size": PriorityQueue[str].size,
+    "peek": lambda tasks: tasks.peek(),
+    "items": lambda tasks: tasks.items(),
+    "size": lambda tasks: tasks.size(),
     "in": lambda tasks: "a" in tasks,
+    "contains": lambda tasks: tasks.contains("a"),
 }
 
 
 POPS: dict[str, Callable[[PriorityQueue[Event]], object]] = {
-    "pop": PriorityQueue[Event].pop,
+    "pop": lambda events: events.pop(),
     "pop_wait": lambda events: events.pop_wait(1),
     "pop_wait of no time": lambda events: events.pop_wait(0),
 }
@@ -242,6 +247,7 @@ class TestCommands:
         assert seen.sent_by(tasks.items) == [commands.items()]
         assert seen.sent_by(tasks.size) == [commands.size()]
         assert seen.sent_by(lambda: "a" in tasks) == [commands.contains("a")]
+        assert seen.sent_by(lambda: tasks.contains("a")) == [commands.contains("a")]
         assert seen.sent_by(tasks.pop) == [commands.pop()]
         assert seen.sent_by(lambda: tasks.pop_wait(5)) == [commands.pop_wait(5)]
         assert seen.sent_by(lambda: tasks.pop_wait(0)) == [commands.pop_wait(0)]

@@ -143,20 +143,26 @@ class TestWhatIsRefused:
 
 OPERATIONS: dict[str, Callable[[Queue[str]], object]] = {
     "push": lambda jobs: jobs.push("sweep"),
-    "push of nothing": Queue[str].push,
-    "pop": Queue[str].pop,
+    "push of nothing": lambda jobs: jobs.push(),
+    "pop": lambda jobs: jobs.pop(),
     "pop_wait": lambda jobs: jobs.pop_wait(0.01),
-    "peek": Queue[str].peek,
-    "size": Queue[str].size,
-    "items": Queue[str].items,
+    "peek": lambda jobs: jobs.peek(),
+    "size": lambda jobs: jobs.size(),
+    "items": lambda jobs: jobs.items(),
     "iteration": list,
 }
 
 
 POPS: dict[str, Callable[[Queue[Event]], object]] = {
-    "pop": Queue[Event].pop,
+    "pop": lambda events: events.pop(),
     "pop_wait": lambda events: events.pop_wait(1),
     "pop_wait of no time": lambda events: events.pop_wait(0),
+}
+
+LOOKS: dict[str, Callable[[Queue[Event]], object]] = {
+    "peek": lambda events: events.peek(),
+    "items": lambda events: events.items(),
+    "iteration": list,
 }
 
 
@@ -173,7 +179,7 @@ class TestWhatOthersStored:
         assert caught.value.key == "events"
         assert keys(db) == []
 
-    @pytest.mark.parametrize("look", [Queue[Event].peek, Queue[Event].items, list], ids=["peek", "items", "iteration"])
+    @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
     def test_looking_at_an_item_that_cannot_be_read_leaves_it(
         self, db: Backend, look: Callable[[Queue[Event]], object]
     ) -> None:

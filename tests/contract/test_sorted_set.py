@@ -85,7 +85,7 @@ class TestElementsByScore:
         assert "x" not in five
 
     def test_length_counts_a_range_of_scores(self, five: SortedSet[str]) -> None:
-        assert five.length() == len(five) == 5
+        assert five.length() == five.size() == len(five) == 5
         assert five.length(2, 4) == 3
         assert five.length(start_score=4) == 2
         assert five.length(end_score=1) == 1
@@ -322,14 +322,15 @@ OPERATIONS: dict[str, Callable[[SortedSet[str]], object]] = {
     "rem": lambda scores: scores.rem("a"),
     "truncate": lambda scores: scores.truncate(0),
     "clean_by_score": lambda scores: scores.clean_by_score(0, 1),
-    "members": SortedSet[str].members,
-    "members_by_score": SortedSet[str].members_by_score,
+    "members": lambda scores: scores.members(),
+    "members_by_score": lambda scores: scores.members_by_score(),
     "score": lambda scores: scores.score("a"),
     "rank": lambda scores: scores.rank("a"),
     "contains": lambda scores: scores.contains("a"),
     "in": lambda scores: "a" in scores,
-    "length": SortedSet[str].length,
+    "length": lambda scores: scores.length(),
     "len": len,
+    "size": lambda scores: scores.size(),
     "iteration": lambda scores: list(iter(scores)),
 }
 
@@ -403,6 +404,7 @@ class TestCommands:
         assert seen.sent_by(lambda: "a" in scores) == [commands.contains("a")]
         assert seen.sent_by(lambda: scores.length(1, 2)) == [commands.length(1, 2)]
         assert seen.sent_by(lambda: len(scores)) == [commands.size()]
+        assert seen.sent_by(scores.size) == [commands.size()]
         assert seen.sent_by(lambda: list(iter(scores))) == [commands.page()]
         assert seen.sent_by(lambda: scores.rem("a")) == [commands.rem("a")]
         assert seen.sent_by(lambda: scores.truncate(5)) == [commands.truncate(5)]

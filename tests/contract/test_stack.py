@@ -127,17 +127,17 @@ class TestWhatIsRefused:
 
 OPERATIONS: dict[str, Callable[[Stack[str]], object]] = {
     "push": lambda plates: plates.push("blue"),
-    "pop": Stack[str].pop,
+    "pop": lambda plates: plates.pop(),
     "pop_wait": lambda plates: plates.pop_wait(0.01),
-    "peek": Stack[str].peek,
-    "size": Stack[str].size,
-    "items": Stack[str].items,
+    "peek": lambda plates: plates.peek(),
+    "size": lambda plates: plates.size(),
+    "items": lambda plates: plates.items(),
     "iteration": list,
 }
 
 
 POPS: dict[str, Callable[[Stack[Event]], object]] = {
-    "pop": Stack[Event].pop,
+    "pop": lambda events: events.pop(),
     "pop_wait": lambda events: events.pop_wait(1),
     "pop_wait of no time": lambda events: events.pop_wait(0),
 }

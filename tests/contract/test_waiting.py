@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeAlias, cast
 
 import pytest
 
-import redisext
 from redisext import NOTHING, ArgumentError, Backend, Map, PriorityQueue, Queue, Stack, WrongType
+from tests.conftest import Connect
 from tests.servers import wait_until
 from tests.threads import AT_ONCE, PATIENCE, start
 from tests.watching import Watched, keys, send, waiting
 
 Source: TypeAlias = Queue[str] | Stack[str] | PriorityQueue[str]
 
-SOURCES: dict[str, type[Source]] = {"queue": Queue[str], "stack": Stack[str], "priority queue": PriorityQueue[str]}
+SOURCES: dict[str, Callable[[], type[Source]]] = {
+    "queue": lambda: Queue[str],
+    "stack": lambda: Stack[str],
+    "priority queue": lambda: PriorityQueue[str],
+}
+"""Each named when the test runs, and so on the face that it runs on."""
 
 TICK = 0.002
 """How exactly (seconds) a server keeps time."""
@@ -27,7 +32,7 @@ TICK = 0.002
 
 @pytest.fixture(params=SOURCES)
 def kind(request: pytest.FixtureRequest) -> type[Source]:
-    return SOURCES[request.param]
+    return SOURCES[request.param]()
 
 
 @pytest.fixture
@@ -189,8 +194,8 @@ class TestSocketTimeout:
     """How long other replies may take has nothing to do with how long an item may take to come."""
 
     @pytest.fixture
-    def impatient(self, store_url: str) -> Iterator[Backend]:
-        with redisext.connect(store_url, socket_timeout=0.3) as db:
+    def impatient(self, connect: Connect) -> Iterator[Backend]:
+        with connect(socket_timeout=0.3) as db:
             yield db
 
     @pytest.mark.parametrize("timeout", [1, 1.5, None], ids=str)

@@ -11,8 +11,9 @@ Where a checker cannot follow, a mark says what it finds there (`# E: ty=...`); 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, MutableSet
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -37,14 +38,17 @@ from redisext import (
     Map,
     Nothing,
     OutcomeUnknown,
+    Pending,
     Pool,
     PriorityQueue,
     Queue,
     SortedSet,
     Stack,
 )
+from redisext.backend import abc
 from redisext.backend.memory import MemoryBackend
 from redisext.backend.redis import Connection, RedisBackend
+from redisext.batch import Batches
 from redisext.command import Command, Steps
 from redisext.model import Model
 
@@ -793,8 +797,8 @@ def connecting(db: Backend) -> None:
     assert_type(Queue[Event]("jobs", TenZeroZeroOne), Queue[Event])
 
 
-class Recorder:
-    """A backend that notes what it hands on; it inherits from nothing."""
+class Recorder(Batches):
+    """A backend that notes what it hands on; what it inherits is all that batches and transactions need."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -805,12 +809,23 @@ class Recorder:
         return self.backend.prefix
 
     @property
+    def location(self) -> str:
+        return self.backend.location
+
+    @property
     def primary(self) -> Self:
         return self
 
     def execute(self, command: Command[R]) -> R:
         self.seen.append(repr(command))
         return self.backend.execute(command)
+
+    def execute_many(self, pending: Sequence[Pending[object]]) -> None:
+        self.seen += [repr(one.command) for one in pending]
+        self.backend.execute_many(pending)
+
+    def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[abc.Session]:
+        return self.backend.session(watch)
 
     def close(self) -> None:
         self.backend.close()
@@ -830,6 +845,9 @@ def own_backend(db: Backend) -> None:
     assert_type(Queue[Event]("jobs", recorder).pop(), Event | None)
     assert_type(Queue[Event]("jobs", accepted).pop(), Event | None)
     assert recorder.seen == ["Command(RPOP b'jobs')"] * 2
+    with accepted.batch() as batch:
+        size = batch.add(Queue[Event]("jobs", recorder).commands.push(EVENT))
+    assert_type(size.result(), int)
 
 
 # --- Errors

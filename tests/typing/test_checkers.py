@@ -1,31 +1,33 @@
 """What type checkers say of programs that use Redisext: nothing where they are right, and what is wrong where not.
 
-Each checker runs once, over `must_pass.py` and all of `must_fail/`, set up as the project's own files say.
+Each checker runs once, over all of `must_pass*.py` and of `must_fail/`, set up as the project's own files say.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
+import importlib
 import inspect
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Final, NamedTuple
 
 import pytest
 
 import redisext
-from redisext import Backend
-from tests.typing import must_pass
+from redisext import AsyncBackend, Backend
 
 FOLDER: Final = Path(__file__).parent
 ROOT: Final = FOLDER.parent.parent
 PACKAGE: Final = ROOT / "redisext"
-MUST_PASS: Final = FOLDER / "must_pass.py"
+MUST_PASS: Final = sorted(FOLDER.glob("must_pass*.py"))
 MUST_FAIL: Final = sorted((FOLDER / "must_fail").glob("*.py"))
 
 FINDINGS: Final = {
@@ -33,10 +35,16 @@ FINDINGS: Final = {
     "assignment": "mypy=assignment pyright=reportAssignmentType ty=invalid-assignment pyrefly=bad-assignment",
     "attribute": "mypy=attr-defined pyright=reportAttributeAccessIssue ty=missing-attribute pyrefly=missing-attribute",
     "comparison": "mypy=comparison-overlap pyright=reportUnnecessaryComparison ty=nothing pyrefly=nothing",
+    "context-manager": (
+        "mypy=attr-defined pyright=reportGeneralTypeIssues ty=invalid-context-manager pyrefly=bad-context-manager"
+    ),
     "index": "mypy=index pyright=reportIndexIssue ty=not-subscriptable pyrefly=bad-index",
     "missing-argument": "mypy=call-arg pyright=reportCallIssue ty=missing-argument pyrefly=missing-argument",
     "none": "mypy=union-attr pyright=reportOptionalMemberAccess ty=missing-union-attribute pyrefly=missing-attribute",
     "not-a-number": "mypy=misc pyright=reportAttributeAccessIssue ty=no-matching-overload pyrefly=no-matching-overload",
+    "not-awaitable": "mypy=misc pyright=reportGeneralTypeIssues ty=invalid-await pyrefly=not-async",
+    "not-awaited": ("mypy=unused-coroutine pyright=reportUnusedCoroutine ty=unused-awaitable pyrefly=unused-coroutine"),
+    "not-iterable": "mypy=attr-defined pyright=reportGeneralTypeIssues ty=not-iterable pyrefly=not-iterable",
     "operator": "mypy=operator pyright=reportOperatorIssue ty=unsupported-operator pyrefly=unsupported-operation",
     "overload": "mypy=call-overload pyright=reportCallIssue ty=no-matching-overload pyrefly=no-matching-overload",
     "override": (
@@ -65,23 +73,42 @@ class Finding(NamedTuple):
 
 class TestCheckers:
     def test_all_that_must_pass_does(self, checker: str, found: list[Finding]) -> None:
-        compare(checker, [MUST_PASS], found)
+        compare(checker, MUST_PASS, found)
 
     def test_all_that_must_fail_does_and_nothing_else(self, checker: str, found: list[Finding]) -> None:
         compare(checker, MUST_FAIL, found)
 
 
-def examples() -> list[Callable[[Backend], None]]:
-    functions = [
-        one for _, one in inspect.getmembers(must_pass, inspect.isfunction) if one.__module__ == must_pass.__name__
+def examples(parameter: str) -> list[FunctionType]:
+    """The functions in what must pass that ask for a backend by this name."""
+    modules = [importlib.import_module(f"tests.typing.{file.stem}") for file in MUST_PASS]
+    return [
+        function
+        for module in modules
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and list(inspect.signature(function).parameters) == [parameter]
     ]
-    return [one for one in functions if list(inspect.signature(one).parameters) == ["db"]]
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda example: example.__name__)
-def test_what_passes_also_runs(example: Callable[[Backend], None]) -> None:
-    with redisext.connect(f"memory://typing-{example.__name__}") as db:
-        example(db)
+def name_of(example: FunctionType) -> str:
+    return f"{example.__module__.removeprefix('tests.typing.')}.{example.__name__}"
+
+
+class TestWhatPasses:
+    """Each example, on a store of its own."""
+
+    @pytest.mark.parametrize("example", examples("db"), ids=name_of)
+    def test_it_also_runs(self, example: Callable[[Backend], None]) -> None:
+        with redisext.connect(f"memory://{example.__module__}-{example.__name__}") as db:
+            example(db)
+
+    @pytest.mark.parametrize("example", examples("adb"), ids=name_of)
+    def test_it_also_runs_in_an_event_loop(self, example: Callable[[AsyncBackend], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with redisext.aconnect(f"memory://{example.__module__}-{example.__name__}") as adb:
+                await example(adb)
+
+        asyncio.run(main())
 
 
 class TestPublicNames:
@@ -158,7 +185,7 @@ def pyrefly() -> Iterator[Finding]:
 
 
 CHECKERS: Final = {"mypy": mypy, "pyright": pyright_in_strict_mode, "ty": ty, "pyrefly": pyrefly}
-FILES: Final = [str(file.relative_to(ROOT)) for file in (MUST_PASS, *MUST_FAIL)]
+FILES: Final = [str(file.relative_to(ROOT)) for file in (*MUST_PASS, *MUST_FAIL)]
 
 
 @pytest.fixture(scope="module", params=CHECKERS)

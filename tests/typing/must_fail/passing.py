@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, MutableSet, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 
 import redisext
-from redisext import Backend, Counter, HashMap, Pool, PriorityQueue, Queue, SortedSet, Stack
+from redisext import Backend, Counter, HashMap, Pending, Pool, PriorityQueue, Queue, SortedSet, Stack
+from redisext.backend import abc
+from redisext.batch import Batches
 from redisext.command import Command
 
 T = TypeVar("T")
@@ -34,14 +37,20 @@ class Numbers(Queue[int]):
     pass
 
 
-class Deaf:
+class Deaf(Batches):
     """It cannot execute."""
 
     prefix = ""
+    location = ""
 
     @property
     def primary(self) -> Self:
         return self
+
+    def execute_many(self, pending: Sequence[Pending[object]]) -> None: ...
+
+    def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[abc.Session]:
+        raise NotImplementedError
 
     def close(self) -> None: ...
 

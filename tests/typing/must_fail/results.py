@@ -62,7 +62,7 @@ jobs.pop(0, 1)  # E: overload
 jobs.pop_wait(1, None)  # E: overload
 Pool[str]("tokens")[0]  # E: index
 Counter[int]("visitors") + 1  # E: operator
-with jobs:  # E: attribute pyright=reportGeneralTypeIssues ty=invalid-context-manager pyrefly=bad-context-manager
+with jobs:  # E: context-manager
     pass
 with Lock("nightly") as lock:
     lock.name  # E: attribute

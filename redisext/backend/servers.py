@@ -1,0 +1,86 @@
+"""What both backends over redis-py have in common: a primary with replicas, who of them gets what, how to connect."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
+
+from redisext.batch import Pending
+from redisext.command import Op
+from redisext.dsn import Configuration
+
+__all__ = ["Servers", "settings"]
+
+N = TypeVar("N")
+
+
+class Servers(Generic[N]):
+    """A primary and its replicas, each an N: reads go to the replicas in turn, all else to the primary."""
+
+    def __init__(self, configuration: Configuration, node: Callable[[Configuration], N]) -> None:
+        self.configuration = configuration
+        self._primary = node(configuration)
+        self._replicas = [node(one) for one in configuration.replicas]
+        self._turn = itertools.count()
+        self._closed = False
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key."""
+        return self.configuration.prefix
+
+    @property
+    def location(self) -> str:
+        """What tells the data here from those elsewhere: the DSN, without user, password and options."""
+        return self.configuration.location
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed; under asyncio, its event loop's end does that too."""
+        return self._closed
+
+    def __repr__(self) -> str:
+        replicas = "".join(f" +{one}" for one in self.configuration.replicas) if self._replicas else ""
+        prefix = f" prefix={self.prefix!r}" if self.prefix else ""
+        return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
+
+    def _node(self, op: Op) -> N:
+        if op.reads and self._replicas:
+            return self._replicas[next(self._turn) % len(self._replicas)]
+        return self._primary
+
+    def _reader(self) -> N:
+        return self._node(_READS)
+
+    def _parts(self, pending: Iterable[Pending[object]]) -> dict[N, list[Pending[object]]]:
+        """Those for each server, in order. All that only read go to one replica."""
+        nodes: dict[bool, N] = {}
+        parts: dict[N, list[Pending[object]]] = {}
+        for one in pending:
+            op = one.command.op
+            node = nodes.get(op.reads)
+            if node is None:
+                node = nodes[op.reads] = self._node(op)
+            parts.setdefault(node, []).append(one)
+        return parts
+
+
+_READS: Final = Op("", reads=True)
+
+
+def settings(where: Configuration) -> dict[str, str | float | None]:
+    """What redis-py's connections, sync or async, are made with."""
+    common: dict[str, str | float | None] = {
+        "db": where.db,
+        "username": where.username,
+        "password": where.password,
+        "socket_timeout": where.socket_timeout,
+        "socket_connect_timeout": where.socket_connect_timeout,
+        "client_name": where.client_name,
+        "protocol": 2,
+    }
+    if where.transport == "unix":
+        return {**common, "path": where.path}
+    common |= {"host": where.host, "port": where.port, "socket_keepalive": True}
+    return {**common, "ssl_ca_certs": where.ssl_ca_certs} if where.transport == "tls" else common
