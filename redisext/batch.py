@@ -21,6 +21,7 @@ it than `execute_many` and `session`.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
@@ -89,7 +90,7 @@ class Pending(Generic[R_co]):
 
         Raises :exc:`~redisext.errors.NotReady` while the block runs, and if the block was left by an exception.
         """
-        if self._state is _DONE:
+        if self._state == _DONE:
             return cast("R_co", self._value)  # what `command.read` gave
         if self._error is not None:
             raise self._error
@@ -98,7 +99,7 @@ class Pending(Generic[R_co]):
     @property
     def done(self) -> bool:
         """Whether there is a result or an error."""
-        return self._state is _DONE or self._error is not None
+        return self._state == _DONE or self._error is not None
 
     @property
     def error(self) -> Exception | None:
@@ -231,7 +232,8 @@ class _Block:
         return session
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._pending)} commands on {self._name}>"
+        ended = ", ended" if self._begun and not self._open else ""
+        return f"<{type(self).__name__} of {len(self._pending)} commands on {self._name}{ended}>"
 
 
 class Batch(_Block):
@@ -370,7 +372,10 @@ class AsyncTransaction(_Block):
     async def attempt(self, session: AsyncSession, fn: Callable[[AsyncTransaction], Awaitable[R]]) -> tuple[bool, R]:
         """For `transact`: whether what *fn* added was carried out, and what it gave."""
         with self._filling():
-            result = await fn(self)
+            work = fn(self)
+            if not inspect.isawaitable(work):
+                raise ArgumentError("transact awaits its function here: write 'async def'")
+            result = await work
         with self._left(None) as pending:
             return await session.commit(pending), result
 

@@ -46,6 +46,10 @@ _EXCERPT = 80
 class RedisextError(Exception):
     """The root of all errors that Redisext raises."""
 
+    def __repr__(self) -> str:
+        # Not of the arguments, which may be a stored value as a whole.
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class ConfigurationError(RedisextError, ValueError):
     """A DSN, an option, a class attribute or an element type is wrong; mend the program or its settings."""

@@ -69,15 +69,32 @@ _ENTER: Final = Op(
         """
     ),
 )
+_WAKE_ONE: Final = """
+        local time = redis.call("TIME")
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        redis.call("ZREMRANGEBYSCORE", KEYS[2], "-inf", "(" .. now)
+        if redis.call("ZCARD", KEYS[2]) > 0 then
+          redis.call("RPUSH", KEYS[3], "")
+          redis.call("PEXPIRE", KEYS[3], 1000)
+        end
+        """
+"""Part of a script: wakes the waiter that came first, if any is left."""
+
 _LEAVE: Final = Op(
     "wait for the lock no longer",
     "string",
     repeatable=True,
-    # KEYS: lock, waiters. ARGV: token. If it was acquired after all, and the reply was lost, it is given up.
+    # KEYS: lock, waiters, wake. ARGV: token. If it was acquired after all, and the reply was lost, it is given up.
+    # The next one is woken then, and where the one who leaves had been woken in its place.
     script=Script(
         """
         redis.call("ZREM", KEYS[2], ARGV[1])
         if redis.call("GET", KEYS[1]) == ARGV[1] then redis.call("DEL", KEYS[1]) end
+        if redis.call("EXISTS", KEYS[1]) == 0 then
+        """
+        + _WAKE_ONE
+        + """
+        end
         """
     ),
 )
@@ -93,13 +110,9 @@ _RELEASE: Final = Op(
         if holder ~= ARGV[1] then return -1 end
         -- The list too: a waiter that was awake already leaves the element that was to wake it.
         redis.call("DEL", KEYS[1], KEYS[3])
-        local time = redis.call("TIME")
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        redis.call("ZREMRANGEBYSCORE", KEYS[2], "-inf", "(" .. now)
-        if redis.call("ZCARD", KEYS[2]) > 0 then
-          redis.call("RPUSH", KEYS[3], "")
-          redis.call("PEXPIRE", KEYS[3], 1000)
-        end
+        """
+        + _WAKE_ONE
+        + """
         return 1
         """
     ),
@@ -142,7 +155,7 @@ class LockCommands(KeyCommands):
         Where an error or a cancellation cuts in, what may have been acquired by then is given up again.
         """
         expiry = "" if expiration is None else expiration_ms("expiration", expiration)
-        leave = self._command(_LEAVE, (token,), done, self._waiters)
+        leave = self._command(_LEAVE, (token,), done, self._waiters, self._wake)
         try:
             if wait is None:
                 return (yield from self.acquire(token, expiration))
@@ -395,4 +408,6 @@ async def _to_its_end(work: Awaitable[R]) -> R:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # the cancellation goes before it, and asyncio need not tell of it
         raise

@@ -278,6 +278,13 @@ class TestFailures:
         assert isinstance(matching, BatchError)
         assert matching.commands == tuple(commands)
 
+    def test_its_representation_shows_no_value(self, driver: Driver, db: Backend) -> None:
+        with pytest.raises(BatchError) as failed:
+            driver.fill("batch", add_all(spoiled(db)))
+        assert "s3cret" not in repr(failed.value)
+        assert not any("s3cret" in repr(one) for one in failed.value.exceptions if not isinstance(one, DecodeError))
+        assert len(repr(DecodeError(b"x" * 100_000, "int"))) < 500
+
     def test_it_survives_a_pickle(self, driver: Driver, db: Backend) -> None:
         with pytest.raises(BatchError) as failed:
             driver.fill("batch", add_all(spoiled(db)))
@@ -620,6 +627,12 @@ class TestCutIn:
         assert pending.result() == CHUNK_COMMANDS + 1
 
 
+def test_a_result_survives_a_pickle(driver: Driver, db: Backend) -> None:
+    added = Added(Counter[int]("hits", db).commands.incr())
+    driver.fill("batch", added)
+    assert pickle.loads(pickle.dumps(added.pending[0])).result() == 1
+
+
 class TestTransaction:
     def test_nobody_sees_half_of_it(self, driver: Driver, db: Backend, url: str) -> None:
         first, last, filler = Map[int]("first", db), Map[int]("last", db), Counter[int]("filler", db)
@@ -842,6 +855,17 @@ class TestTransact:
 
         with pytest.raises(ArgumentError, match=r"one that awaits is for redisext\.aconnect\(\)"):
             _ = db.transact(fn, watch=hits)
+
+    def test_a_plain_function_is_not_for_asyncio(self, url: str) -> None:
+        def fn(tx: AsyncTransaction) -> int:
+            return 1
+
+        async def main() -> None:
+            async with redisext.aconnect(url) as adb:
+                with pytest.raises(ArgumentError, match="write 'async def'"):
+                    await adb.transact(fn, watch="hits")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+        asyncio.run(main())
 
     def test_what_cannot_be_watched_is_refused(self, driver: Driver, db: Backend) -> None:
         stock = HashMap[str, int]("stock", db)

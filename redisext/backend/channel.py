@@ -286,6 +286,9 @@ KINDS: Final[Mapping[str, type[_HandedOver]]] = {
 
 def _readable(transport: asyncio.BaseTransport) -> Callable[[], object]:
     """What tells whether something came in that the loop has not read yet."""
+    descriptor = cast("socket", transport.get_extra_info("socket")).fileno()
+    if not hasattr(select, "poll"):  # pragma: no cover  # Windows, whose `select` takes any descriptor
+        return lambda: select.select((descriptor,), (), (), 0)[0]
     poll = select.poll()
-    poll.register(cast("socket", transport.get_extra_info("socket")).fileno(), select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return lambda: poll.poll(0)

@@ -346,6 +346,7 @@ class _Alone:
     def __init__(self, node: _Node) -> None:
         self.channel: Channel | None = None
         self._node = node
+        self._turn = asyncio.Lock()
         self._watching = False
 
     @property
@@ -383,15 +384,16 @@ class _Alone:
     async def _exchange(self, words: list[Words], *, held: float | None = 0) -> Sequence[Answer]:
         """Send all in one write, and wait for the answers, which the server may hold back for so long (seconds)."""
         patience = None if held is None else held + self._node.where.socket_timeout
-        begun = self.channel is not None
-        tries = 0
-        while True:
-            if self.channel is None:
-                self.channel = await self._node.idle_or_new()
-            try:
-                return await self.channel.call(words, patience)
-            except NotSent as not_sent:
-                tries += 1
-                if begun or tries == _TRIES:
-                    raise Cut(not_sent.reason, [], sent=False) from None
-                self.channel = None  # nothing was said on it, so another one will do
+        async with self._turn:  # a session's function may have tasks of its own
+            begun = self.channel is not None
+            tries = 0
+            while True:
+                if self.channel is None:
+                    self.channel = await self._node.idle_or_new()
+                try:
+                    return await self.channel.call(words, patience)
+                except NotSent as not_sent:
+                    tries += 1
+                    if begun or tries == _TRIES:
+                        raise Cut(not_sent.reason, [], sent=False) from None
+                    self.channel = None  # nothing was said on it, so another one will do

@@ -69,9 +69,20 @@ class Servers(Generic[N]):
 _READS: Final = Op("", reads=True)
 
 
-def settings(where: Configuration) -> dict[str, str | float | None]:
+_DRIVER: dict[str, DriverInfo] = {}
+"""What redis-py tells the server of itself. It would look for its version at each connection, by an import: in a child
+that was forked while another thread did so, that import never ends."""
+try:
+    from redis.driver_info import DriverInfo
+except ImportError:  # pragma: no cover  # before 7.1 it looked once
+    pass
+else:
+    _DRIVER["driver_info"] = DriverInfo()
+
+
+def settings(where: Configuration) -> dict[str, str | float | DriverInfo | None]:
     """What redis-py's connections, sync or async, are made with."""
-    common: dict[str, str | float | None] = {
+    common: dict[str, str | float | DriverInfo | None] = {
         "db": where.db,
         "username": where.username,
         "password": where.password,
@@ -79,6 +90,7 @@ def settings(where: Configuration) -> dict[str, str | float | None]:
         "socket_connect_timeout": where.socket_connect_timeout,
         "client_name": where.client_name,
         "protocol": 2,
+        **_DRIVER,
     }
     if where.transport == "unix":
         return {**common, "path": where.path}

@@ -154,8 +154,9 @@ class Store:
         except BaseException:
             with self._alone():
                 self._leave(waiter)
-                self._put_back(waiter)
-                self._serve()
+                if waiter.taken:
+                    self._put_back(waiter)
+                    self._serve()
             raise
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -171,20 +172,24 @@ class Store:
     def _serve(self) -> None:
         """Hand what there is to those who wait, in the order in which they came."""
         self._served_at = time.monotonic()
+        nothing_in: set[bytes] = set()
         for waiter in list(self._waiters):
-            if waiter.backend.closed:
+            key = waiter.at_once.keys[0]
+            if waiter.backend.closed or key in nothing_in:
                 continue
             try:
                 served = self._take(waiter)
             except WrongType:
-                continue  # it waits on, as on a server: only who comes to such a key is told
+                served = False  # it waits on, as on a server: only who comes to such a key is told
             except Exception as error:  # noqa: BLE001  # it belongs to the waiter, who raises it
                 waiter.error = error
                 served = True
-            if served:
-                self._waiters.remove(waiter)
-                if not waiter.tell():
-                    self._put_back(waiter)
+            if not served:
+                nothing_in.add(key)
+                continue
+            self._waiters.remove(waiter)
+            if not waiter.tell():
+                self._put_back(waiter)
 
     def _take(self, waiter: _Waiter) -> bool:
         """Hand *waiter* what there is for it; whether there was anything."""

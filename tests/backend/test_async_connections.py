@@ -18,6 +18,7 @@ from redisext.backend.abc import AsyncBackend
 from redisext.backend.memory import AsyncMemoryBackend
 from redisext.backend.redis import Connection
 from redisext.backend.redis_async import AsyncRedisBackend
+from redisext.batch import AsyncTransaction
 from redisext.command import Command, Op
 from redisext.errors import (
     BackendClosed,
@@ -45,6 +46,19 @@ class TestOpening:
                 assert open_sockets() == before
                 await hits.incr()
                 assert len(open_sockets() - before) == 1
+                assert len(connections(server, name)) == 1
+
+        run(main)
+
+    def test_the_tasks_of_one_transaction_share_its_connection(self, server: RedisServer, url: str, name: str) -> None:
+        async def main() -> None:
+            async with connect(url, client_name=name) as db:
+                hits = AsyncCounter[int]("hits", db)
+
+                async def fn(tx: AsyncTransaction) -> list[int]:
+                    return await asyncio.gather(*(tx.read(hits.commands.get(7)) for _ in range(20)))
+
+                assert await db.transact(fn, watch=[]) == [7] * 20
                 assert len(connections(server, name)) == 1
 
         run(main)

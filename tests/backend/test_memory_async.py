@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import TypeVar
@@ -29,6 +29,7 @@ from redisext import (
     Stack,
 )
 from redisext.backend import store
+from redisext.backend.exchange import Answer, Words
 from redisext.backend.memory import AsyncMemoryBackend, MemoryBackend
 from redisext.batch import AsyncBatch, AsyncTransaction, Transaction
 from redisext.command import Argument, Command, Op, Script
@@ -943,3 +944,30 @@ class TestTransactions:
             pending = redisext.Pending(hits.commands.incr())
             assert session.commit([pending])
             assert pending.result() == 1
+
+
+def test_the_engine_is_asked_once_for_all_who_wait_for_one_key(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a thousand who wait would take a million questions."""
+    asked = 0
+
+    async def main() -> None:
+        nonlocal asked
+        async with redisext.aconnect(url) as adb, asyncio.TaskGroup() as group:
+            jobs = AsyncQueue[int]("jobs", adb)
+            assert isinstance(adb, AsyncMemoryBackend)
+            line = adb._store.line  # pyright: ignore[reportPrivateUsage]
+            answers = line.answers
+
+            def counted(words: Sequence[Words]) -> Sequence[Answer]:
+                nonlocal asked
+                asked += 1
+                return answers(words)
+
+            monkeypatch.setattr(line, "answers", counted)
+            takers = [group.create_task(jobs.pop_wait(PATIENCE)) for _ in range(200)]
+            await jobs.push(*range(200))
+            assert sorted(filter(None, [await taker for taker in takers])) == list(range(1, 200))
+
+    monkeypatch.setattr(store, "_LOOK_AGAIN", 10 * PATIENCE)
+    asyncio.run(main())
+    assert asked < 2_000

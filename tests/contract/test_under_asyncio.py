@@ -314,6 +314,48 @@ class TestLock:
         run(test)
 
 
+class TestWhoWaitsForALockIsWoken:
+    """At once, and not when it looks again: within the patience of `AT_ONCE`."""
+
+    def test_when_another_was_woken_and_cancelled(self, run: Run) -> None:
+        async def test(db: AsyncBackend) -> None:
+            holder, first, second = (AsyncLock("lock", db) for _ in range(3))
+            await holder.acquire(30)
+            leaves = asyncio.create_task(first.acquire(30, wait=PATIENCE))
+            await waiters(db, 1)
+            waits = asyncio.create_task(second.acquire(30, wait=PATIENCE))
+            await waiters(db, 2)
+            await holder.release()
+            leaves.cancel()
+            async with asyncio.timeout(AT_ONCE):
+                await waits
+            assert second.token is not None
+
+        run(test)
+
+    def test_when_another_had_acquired_it_as_it_was_cancelled(self, run: Run) -> None:
+        async def test(db: AsyncBackend) -> None:
+            first, second = AsyncLock("lock", db), AsyncLock("lock", db)
+            await first.acquire(30)  # from now on, the server knows the scripts
+            await first.release()
+            leaves = asyncio.create_task(first.acquire(30))
+            waits = asyncio.create_task(second.acquire(30, wait=PATIENCE))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if not leaves.cancel():  # in the embedded engine, nothing is ever on its way
+                await first.release()
+            async with asyncio.timeout(AT_ONCE):
+                assert await waits
+
+        run(test)
+
+
+async def waiters(db: AsyncBackend, number: int) -> None:
+    """Return once so many wait for the lock."""
+    while await send(db, "ZCARD", b"{lock}:waiters") != number:  # noqa: ASYNC110  # only the server knows
+        await asyncio.sleep(0.001)
+
+
 class TestUpdate:
     def test_ten_tasks_lose_no_update_of_a_map(self, run: Run) -> None:
         async def test(db: AsyncBackend) -> None:

@@ -2,6 +2,7 @@ from socket import socket
 from ssl import SSLSocket
 
 from hiredis import Reader
+from redis.driver_info import DriverInfo
 
 from redisext.command import Argument, Reply
 
@@ -39,5 +40,5 @@ class BlockingConnectionPool(ConnectionPool):
         max_connections: int = ...,
         timeout: float | None = ...,
         connection_class: type[AbstractConnection] = ...,
-        **connection_kwargs: str | float | None,
+        **connection_kwargs: str | float | DriverInfo | None,
     ) -> None: ...

@@ -110,8 +110,8 @@ db.transact(sell, watch=[jobs], tries=5)  # E: unwanted-argument ty=unknown-argu
 db.transact(sell, watch=[5.5])  # E: argument mypy=list-item
 db.transact(sell, watch=[EVENT])  # E: argument mypy=list-item
 db.transact(sell, watch=[None])  # E: argument mypy=list-item
-db.transact(sell, watch=jobs)  # E: argument
-db.transact(sell, watch=5)  # E: argument
+db.transact(sell, watch=5.5)  # E: argument
+db.transact(sell, watch=EVENT)  # E: argument
 db.transact(sell, watch=[jobs.commands])  # E: argument mypy=list-item
 db.transact(sell, watch=[jobs], attempts="5")  # E: argument
 db.transact(none_at_all, watch=[jobs])  # E: argument

@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from ssl import SSLContext
 
 from hiredis import Reader
+from redis.driver_info import DriverInfo
 
 class _Parser:
     _reader: Reader | None
@@ -11,7 +12,7 @@ class AbstractConnection:
     _parser: _Parser
     _reader: StreamReader | None
     _writer: StreamWriter | None
-    def __init__(self, **kwargs: str | float | None) -> None: ...
+    def __init__(self, **kwargs: str | float | DriverInfo | None) -> None: ...
     async def connect(self) -> None: ...
     async def disconnect(self, nowait: bool = ...) -> None: ...
 
@@ -35,5 +36,5 @@ class BlockingConnectionPool(ConnectionPool):
         max_connections: int = ...,
         timeout: float | None = ...,
         connection_class: type[AbstractConnection] = ...,
-        **connection_kwargs: str | float | None,
+        **connection_kwargs: str | float | DriverInfo | None,
     ) -> None: ...
