@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
+from redisext.backoff import waits
 from redisext.command import Command, Reply, text
 from redisext.errors import (
     ArgumentError,
@@ -306,7 +307,8 @@ class Transaction(_Block):
     def read(self, command: Command[R]) -> R:
         """Inside of `transact`: carry out *command*, which must only read, at once, and give its result.
 
-        If what is watched changes after it was read, the transaction is not carried out, but begun anew.
+        If what is watched changes after it was read, the transaction is not carried out, but begun anew. What is not
+        watched is read all the same, and may change.
         """
         return self._checked_session(self._session, command).execute(command)
 
@@ -352,7 +354,8 @@ class AsyncTransaction(_Block):
     async def read(self, command: Command[R]) -> R:
         """Inside of `transact`: carry out *command*, which must only read, at once, and give its result.
 
-        If what is watched changes after it was read, the transaction is not carried out, but begun anew.
+        If what is watched changes after it was read, the transaction is not carried out, but begun anew. What is not
+        watched is read all the same, and may change.
         """
         return await self._checked_session(self._session, command).execute(command)
 
@@ -468,17 +471,11 @@ class AsyncBatches:
         raise _conflict(keys, attempts)
 
 
-_LONGEST_WAIT: Final = 0.05
-
-
 def _waits(attempts: int) -> Iterator[float]:
-    """How long (seconds) to wait before each attempt: of many who try, a random wait lets one through at a time."""
+    """How long (seconds) to wait before each attempt."""
     if type(attempts) is not int or attempts < 1:
         raise ArgumentError(f"attempts is a whole number from 1 up, not {shown(attempts)}")
-    longest = 0.0
-    for _ in range(attempts):
-        yield random.uniform(0, longest)  # noqa: S311  # it spreads attempts, and hides nothing
-        longest = min(_LONGEST_WAIT, longest * 2 + 0.001)
+    return chain((0.0,), islice(waits(), attempts - 1))
 
 
 def _watched(backend: Backend | AsyncBackend, watch: Watchable | Iterable[Watchable]) -> tuple[bytes, ...]:

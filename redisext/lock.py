@@ -408,6 +408,6 @@ async def _to_its_end(work: Awaitable[R]) -> R:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
-        if not task.cancelled():
+        with contextlib.suppress(asyncio.CancelledError):
             task.exception()  # the cancellation goes before it, and asyncio need not tell of it
         raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from redisext.backoff import waits
 from redisext.codec import Codec
 from redisext.command import Command, Reply, Steps, Wait
 from redisext.reply import optional_bulk
@@ -25,18 +25,13 @@ def compare_and_set(
     *read* gives the bytes too, and is answered by the primary: on a replica they may have been others for long. *swap*
     puts the new value where those bytes still are (None: where there is nothing still), and tells whether it did.
     """
-    longest = 0.0
+    before_next = waits()
     while True:
         raw, old = yield from read
         value = fn(old)
         if (yield from swap(value, raw)):
             return value
-        # Somebody else was faster. Of many who try, a random wait lets one through at a time.
-        longest = min(_LONGEST_BACKOFF, longest * 2 + 0.001)
-        yield from Wait(random.uniform(0, longest))  # noqa: S311  # it spreads tries, and hides nothing
-
-
-_LONGEST_BACKOFF: Final = 0.05
+        yield from Wait(next(before_next))  # somebody else was faster
 
 
 def raw_and_value(codec: Codec[T]) -> Callable[[Reply], tuple[bytes | None, T | None]]:

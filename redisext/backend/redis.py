@@ -339,10 +339,8 @@ class _Connection(AbstractConnection):
     def read_into(self, answers: list[Answer], count: int) -> None:
         """Add answers, errors among them, until there are *count*: what `read_response` would do one by one."""
         reader = self._parser._reader  # noqa: SLF001  # redis-py keeps it for itself
-        nothing = None if reader is None else reader.gets()
+        nothing = reader.gets()
         while len(answers) < count:
-            if reader is None:
-                raise redis.exceptions.ConnectionError("the connection was closed")
             answer = reader.gets()
             if answer is nothing:
                 self._parser.read_from_socket()

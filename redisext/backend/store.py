@@ -188,7 +188,7 @@ class Store:
                 nothing_in.add(key)
                 continue
             self._waiters.remove(waiter)
-            if not waiter.tell():
+            if not waiter.tell() and waiter.taken:
                 self._put_back(waiter)
 
     def _take(self, waiter: _Waiter) -> bool:
@@ -204,13 +204,12 @@ class Store:
 
     def _put_back(self, waiter: _Waiter) -> None:
         """Take from *waiter* what it was handed and has no use for."""
-        if waiter.taken:
-            key = waiter.at_once.keys[0]
-            [exists] = self.line.answers([("EXISTS", key)])
-            self._do(waiter.put_back(), waiter.backend)
-            if not exists and isinstance(waiter.expires_at, int) and waiter.expires_at > 0:
-                self.line.answers([("PEXPIREAT", key, waiter.expires_at)])
-            waiter.taken = []
+        key = waiter.at_once.keys[0]
+        [exists] = self.line.answers([("EXISTS", key)])
+        self._do(waiter.put_back(), waiter.backend)
+        if not exists and isinstance(waiter.expires_at, int) and waiter.expires_at > 0:
+            self.line.answers([("PEXPIREAT", key, waiter.expires_at)])
+        waiter.taken = []
 
     # --- One at a time
 

@@ -11,6 +11,7 @@ import pytest
 
 import redisext
 from redisext import Backend, Counter, HashMap, Map, Queue
+from redisext.backend.redis import _Connection  # pyright: ignore[reportPrivateUsage]
 from redisext.batch import CHUNK_COMMANDS, AsyncTransaction, Pending
 from redisext.command import Command, Steps
 from redisext.errors import (
@@ -720,3 +721,19 @@ class TestConnections:
 
         asyncio.run(main())
         wait_until(lambda: connections(server, name) == [], "the server has seen it")
+
+
+def test_what_is_no_failure_of_the_connection_passes_and_costs_the_connection(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_into(connection: object, answers: list[object], count: int) -> None:
+        raise LookupError("odd")
+
+    with redisext.connect(url) as db:
+        hits = Counter[int]("hits", db)
+        hits.incr()
+        with monkeypatch.context() as patch:
+            patch.setattr(_Connection, "read_into", read_into)
+            with pytest.raises(LookupError, match="odd"), db.batch() as batch:
+                batch.add(hits.commands.incr())
+        assert hits.incr() == 3  # not the reply that was due

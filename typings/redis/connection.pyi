@@ -7,7 +7,7 @@ from redis.driver_info import DriverInfo
 from redisext.command import Argument, Reply
 
 class _Parser:
-    _reader: Reader | None
+    _reader: Reader
     def read_from_socket(self) -> bool: ...
 
 class AbstractConnection:
