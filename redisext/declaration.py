@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn
 from typing_extensions import TypeVar
 
 from redisext import element
-from redisext.codec import RAW, Codec, Unresolved, codec_for, serializer_codec, type_name
+from redisext.codec import RAW, Codec, Unresolved, codec_for, serializer_codec
 from redisext.errors import ConfigurationError
 from redisext.key import Address, KeyCommands, key_bytes
+from redisext.naming import type_name
 
 if TYPE_CHECKING:
     from redisext.serializer import Serializer

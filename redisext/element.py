@@ -37,7 +37,8 @@ from typing import (
 from typing_extensions import NoDefault
 
 from redisext import frames
-from redisext.codec import Unresolved, type_name
+from redisext.codec import Unresolved
+from redisext.naming import type_name
 from redisext.narrow import is_sequence
 
 __all__ = ["Position", "arguments", "open_variable", "parametrize", "resolve", "subscripted"]

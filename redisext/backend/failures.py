@@ -21,7 +21,17 @@ from redisext.errors import (
     WrongType,
 )
 
-__all__ = ["answered", "broken", "closed", "exhausted", "is_wrong_type", "not_carried_out", "refused", "unreachable"]
+__all__ = [
+    "answered",
+    "broken",
+    "closed",
+    "elsewhere",
+    "exhausted",
+    "is_wrong_type",
+    "not_carried_out",
+    "refused",
+    "unreachable",
+]
 
 
 def unreachable(where: Configuration, error: Exception) -> RedisextError:
@@ -83,6 +93,13 @@ _ANSWERS: Final = (
 def closed(where: Configuration) -> BackendClosed:
     """A command came after the end."""
     return BackendClosed(f"the backend {where} was closed; connect again")
+
+
+def elsewhere(backend: object) -> ConfigurationError:
+    """A command came in another event loop."""
+    return ConfigurationError(
+        f"{backend!r} belongs to another event loop, in which it ran its first command; connect in each loop"
+    )
 
 
 def is_wrong_type(error: Exception) -> bool:

@@ -26,7 +26,6 @@ from redisext.backend.store import Line, Store
 from redisext.batch import AsyncBatches, Batches, Pending
 from redisext.command import Command
 from redisext.dsn import Configuration
-from redisext.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -162,9 +161,7 @@ class AsyncMemoryBackend(_OnStore, AsyncBatches):
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
-            raise ConfigurationError(
-                f"{self!r} belongs to another event loop, in which it ran its first command; connect in each loop"
-            )
+            raise failures.elsewhere(self)
         await asyncio.sleep(0)
         self.check_open()
 

@@ -27,7 +27,7 @@ from redisext.backend.servers import Servers, settings
 from redisext.batch import AsyncBatches, Pending
 from redisext.command import Command, Reply
 from redisext.dsn import Configuration
-from redisext.errors import ConfigurationError, RedisextError
+from redisext.errors import RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -135,9 +135,7 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
 
     def _check_loop(self) -> None:
         if self._loop is not asyncio.get_running_loop():
-            raise ConfigurationError(
-                f"{self!r} belongs to another event loop, in which it ran its first command; connect in each loop"
-            )
+            raise failures.elsewhere(self)
 
     async def _wait_for_the_end(self) -> AsyncGenerator[None]:
         try:
