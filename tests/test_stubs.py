@@ -43,6 +43,5 @@ def test_a_stub_that_names_what_is_not_there_is_found(tmp_path: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(module.read_text().replace("def release(self, connection:", "def release(self, returned:"))
     assert [finding.partition(",")[0] for finding in findings(tmp_path)] == [
-        "redis.connection.BlockingConnectionPool.release is inconsistent",
         "redis.connection.ConnectionPool.release is inconsistent",
     ]

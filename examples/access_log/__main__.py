@@ -61,9 +61,9 @@ def ingest(log: Path, traffic: Traffic) -> int:
     """Read and count at the same time; how many lines were read."""
     stop = threading.Event()
     with ThreadPoolExecutor() as threads:
-        reader = threads.submit(read, log, traffic, stop)
-        workers = [threads.submit(work, traffic, reader, stop) for _ in range(WORKERS)]
         try:
+            reader = threads.submit(read, log, traffic, stop)
+            workers = [threads.submit(work, traffic, reader, stop) for _ in range(WORKERS)]
             while wait([reader, *workers], timeout=0.1).not_done:
                 if not traffic.lock.extend():
                     raise redisext.LockNotOwned("another import has taken over")

@@ -18,7 +18,7 @@ from redisext.backend import failures
 from redisext.batch import Pending
 from redisext.command import Argument, Command, Op, Reply, in_sequence, written_out
 from redisext.dsn import Configuration
-from redisext.errors import CommandRefused, RedisextError
+from redisext.errors import CommandRefused
 from redisext.reply import done
 
 __all__ = [
@@ -32,7 +32,8 @@ __all__ = [
     "many",
     "one",
     "packed",
-    "refusal",
+    "packed_one",
+    "refused",
     "watch",
 ]
 
@@ -59,6 +60,11 @@ class Cut(Exception):
 def packed(words: Iterable[Words]) -> bytes:
     """*words* as the protocol writes them."""
     return b"".join([_pack(written_out(one)) for one in words])
+
+
+def packed_one(words: Words) -> bytes:
+    """The same for one command."""
+    return _pack(written_out(words))
 
 
 _pack = cast(  # its own types know commands of one word only
@@ -105,20 +111,22 @@ def one(where: Configuration, command: Command[object], *, in_full: bool = False
         [answer] = yield [command.words_in_full if in_full else command.words]
     except Cut as cut:
         raise failures.broken(where, command, cut.reason, sent=cut.sent) from cut.reason
-    if isinstance(answer, redis.exceptions.NoScriptError) and not in_full:
-        return (yield from one(where, command, in_full=True))
     if isinstance(answer, redis.exceptions.RedisError):
-        raise (yield from refusal(where, command, answer)) from answer
+        return (yield from refused(where, command, answer, in_full=in_full))
     return answer
 
 
-def refusal(where: Configuration, command: Command[object], error: Exception) -> Exchange[RedisextError]:
-    """What the server's error means; it is asked what the key holds, where that explains it."""
+def refused(
+    where: Configuration, command: Command[object], error: redis.exceptions.RedisError, *, in_full: bool = False
+) -> Exchange[Reply]:
+    """What follows when the server answered *error*: a script is sent whole, else it is raised what that means."""
+    if isinstance(error, redis.exceptions.NoScriptError) and not in_full:
+        return (yield from one(where, command, in_full=True))
     held: Answer = None
-    if failures.is_wrong_type(error):
+    if failures.is_wrong_type(error):  # it is asked what the key holds
         with contextlib.suppress(Cut):  # then it is explained without
             [held] = yield [("TYPE", command.keys[0])]
-    return failures.answered(where, command, error, held)
+    raise failures.answered(where, command, error, held) from error
 
 
 def many(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[None]:

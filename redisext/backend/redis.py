@@ -8,25 +8,22 @@ it is known whether a command had been sent when a connection broke. redis-py's 
 
 from __future__ import annotations
 
-import socket
-import ssl
 import weakref
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import redis
-from redis.connection import AbstractConnection, BlockingConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis.connection import Connection as TCPConnection
 
 from redisext import dsn
-from redisext.backend import exchange, failures
+from redisext.backend import connections, exchange, failures
+from redisext.backend.connections import ClientPool, NoneFree, Pool
 from redisext.backend.exchange import Answer, Cut, Words, drive
-from redisext.backend.servers import Servers, settings
+from redisext.backend.servers import Servers
 from redisext.batch import Batches, Pending
-from redisext.command import Command, Reply, written_out
+from redisext.command import Command, Reply
 from redisext.errors import ConfigurationError, RedisextError
 
 if TYPE_CHECKING:
@@ -171,18 +168,20 @@ class _Node:
 
     def __init__(self, configuration: dsn.Configuration) -> None:
         self.configuration = configuration
-        self._pool = _pool(configuration)
+        self._pool = Pool(configuration)
         # The pool does not know this node, so dropping the last reference to the node closes its connections.
-        self._close = weakref.finalize(self, self._pool.disconnect)
-        self.closed = False
+        self._close = weakref.finalize(self, self._pool.close)
+
+    @property
+    def closed(self) -> bool:
+        return self._pool.closed
 
     @cached_property
     def client(self) -> redis.Redis:
-        return _Client(self, self._pool)
+        return _Client(self, ClientPool(self._pool))
 
     def close(self) -> None:
-        self.closed = True
-        self._pool.disconnect()
+        self._pool.close()
 
     def call(self, command: Command[object]) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
@@ -201,22 +200,22 @@ class _Node:
                 connection.watch(watch)
             yield connection
 
-    def take(self) -> _Connection:
-        """A connection: it is open, no reply of anybody else's is due on it, and nothing was sent yet."""
+    def take(self) -> connections.Connection:
+        """A connection; see :meth:`~redisext.backend.connections.Pool.take`."""
         try:
-            return cast("_Connection", self._pool.get_connection())  # of the kinds that the pool was given
+            return self._pool.take()
         except Exception as error:
             if self.closed:
                 raise failures.closed(self.configuration) from error
+            if isinstance(error, NoneFree):
+                raise failures.exhausted(self.configuration) from error
             if isinstance(error, (redis.exceptions.RedisError, UnicodeError)):  # the latter for a host's name
                 raise failures.unreachable(self.configuration, error) from error
             raise
 
-    def give_back(self, connection: _Connection, *, settled: bool) -> None:
+    def give_back(self, connection: connections.Connection, *, settled: bool) -> None:
         """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
-        if not (settled and self.configuration.reuse) or self.closed:
-            connection.disconnect()
-        self._pool.release(connection)
+        self._pool.give_back(connection, settled=settled and self.configuration.reuse)
 
 
 class _Loan:
@@ -242,22 +241,22 @@ class _Loan:
 
     def call(self, command: Command[object]) -> Reply:
         """The reply to *command*."""
+        connection = self._connection
         self._settled = sent = False
         try:
-            self._connection.send_command(*written_out(command.words))
+            packed = exchange.packed_one(command.words)
+            connection.send(packed)
             sent = True
-            reply = self._reply(command)
-            self._settled = True
-        except redis.exceptions.ResponseError as error:
-            self._settled = True
-            if isinstance(error, redis.exceptions.NoScriptError):
-                return drive(exchange.one(self._where, command, in_full=True), self._exchange)
-            raise drive(exchange.refusal(self._where, command, error), self._exchange) from error
+            answer = connection.read_late(self._patience(command)) if command.op.blocks else connection.read()
+            # It may be about the connection itself, which is then of no use.
+            self._settled = not isinstance(answer, redis.exceptions.ConnectionError)
         except Exception as error:
             if self._is_break(error, sent=sent):
                 raise failures.broken(self._where, command, error, sent=sent) from error
             raise
-        return reply
+        if isinstance(answer, redis.exceptions.RedisError):
+            return drive(exchange.refused(self._where, command, answer), self._exchange)
+        return answer
 
     def call_many(self, pending: Sequence[Pending[object]]) -> None:
         """Tell each of *pending* its reply, or its error."""
@@ -282,12 +281,10 @@ class _Loan:
 
     # --- The connection
 
-    def _reply(self, command: Command[object]) -> Reply:
-        if command.op.blocks:
-            held = command.timeout
-            if not self._connection.can_read(None if held is None else held + self._where.socket_timeout):
-                raise redis.exceptions.TimeoutError("no reply came in time")
-        return self._connection.read_response()
+    def _patience(self, command: Command[object]) -> float | None:
+        """How long (seconds) the reply to a command that blocks may take; None for ever."""
+        held = command.timeout
+        return None if held is None else held + self._where.socket_timeout
 
     def _exchange(self, words: list[Words]) -> list[Answer]:
         """Send all in one write, and read the answers. Raises :class:`Cut`."""
@@ -296,7 +293,7 @@ class _Loan:
         try:
             packed = exchange.packed(words)
             sent = len(words) > 1  # of several, the first may arrive though the last does not
-            self._connection.send_packed_command([packed])
+            self._connection.send(packed)
             sent = True
             self._connection.read_into(answers, len(words))
             self._settled = True
@@ -311,72 +308,12 @@ class _Loan:
         if self._node.closed and not sent:
             raise failures.closed(self._where) from error
         # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
-        return self._node.closed or isinstance(error, redis.exceptions.RedisError)
+        return self._node.closed or isinstance(error, (redis.exceptions.RedisError, OSError))
 
 
 class _Client(redis.Redis):
     """redis-py's client on a node's connections, which stay open as long as it is held."""
 
-    def __init__(self, node: _Node, pool: BlockingConnectionPool) -> None:
+    def __init__(self, node: _Node, pool: ClientPool) -> None:
         super().__init__(connection_pool=pool)
         self._node = node
-
-
-class _Connection(AbstractConnection):
-    """redis-py's, with two things that it lacks."""
-
-    def connect_check_health(self, *args: bool, **kwargs: bool) -> None:
-        """Open it with its handshake done, or not at all: redis-py leaves it in between when an interrupt cuts in.
-
-        The next command would go to database 0, as nobody.
-        """
-        try:
-            super().connect_check_health(*args, **kwargs)
-        except BaseException:
-            self.disconnect()
-            raise
-
-    def read_into(self, answers: list[Answer], count: int) -> None:
-        """Add answers, errors among them, until there are *count*: what `read_response` would do one by one."""
-        reader = self._parser._reader  # noqa: SLF001  # redis-py keeps it for itself
-        nothing = reader.gets()
-        while len(answers) < count:
-            answer = reader.gets()
-            if answer is nothing:
-                self._parser.read_from_socket()
-            else:
-                answers.append(answer)
-
-
-class _TCPConnection(_Connection, TCPConnection):
-    pass
-
-
-class _UnixConnection(_Connection, UnixDomainSocketConnection):
-    pass
-
-
-class _TLSConnection(_Connection, SSLConnection):
-    """Trusts the authorities in the file that is named, and no others; redis-py would add them to the system's."""
-
-    def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
-        context = ssl.create_default_context(cafile=self.ca_certs)
-        return context.wrap_socket(sock, server_hostname=self.host)
-
-
-class _Pool(BlockingConnectionPool):
-    """Says where it leads. Older redis-py would show the password, here and for the clients and pipelines on it."""
-
-    where: dsn.Configuration
-
-    def __repr__(self) -> str:
-        return f"<connections to {self.where}>"
-
-
-def _pool(where: dsn.Configuration) -> BlockingConnectionPool:
-    kind: type[AbstractConnection] = {"tcp": _TCPConnection, "unix": _UnixConnection, "tls": _TLSConnection}[
-        where.transport
-    ]
-    pool = _Pool(where.max_connections, where.socket_timeout, kind, **settings(where))
-    pool.where = where
-    return pool

@@ -218,9 +218,7 @@ class _Node:
         except Cut as cut:
             raise failures.broken(self.where, command, cut.reason, sent=True) from cut.reason
         if isinstance(answer, redis.exceptions.RedisError):
-            if isinstance(answer, redis.exceptions.NoScriptError):
-                return await adrive(exchange.one(self.where, command, in_full=True), self.exchange)
-            raise await adrive(exchange.refusal(self.where, command, answer), self.exchange) from answer
+            return await adrive(exchange.refused(self.where, command, answer), self.exchange)
         return answer
 
     async def try_many(self, pending: Sequence[Pending[object]]) -> RedisextError | None:

@@ -79,6 +79,9 @@ forking_threads = pytest.mark.filterwarnings(r"ignore:This process .* is multi-t
 def in_child(work: Callable[[], object], timeout: float = 30) -> str:
     """What *work* gives in a forked child, as text; an error there, or no end of it, is one here."""
     receiving, sending = os.pipe()
+    # Coverage's tracer has a lock, which another thread may hold at that instant: the child would wait for it for ever.
+    tracer = sys.gettrace()
+    sys.settrace(None)
     child = os.fork()
     if child == 0:
         try:
@@ -87,6 +90,7 @@ def in_child(work: Callable[[], object], timeout: float = 30) -> str:
             told = f"{type(error).__name__}: {error}"
         os.write(sending, told.encode())
         os._exit(0)
+    sys.settrace(tracer)
     os.close(sending)
     with os.fdopen(receiving, "rb") as pipe:
         answered, _, _ = select.select([pipe], [], [], timeout)

@@ -11,7 +11,7 @@ import pytest
 
 import redisext
 from redisext import Backend, Counter, HashMap, Map, Queue
-from redisext.backend.redis import _Connection  # pyright: ignore[reportPrivateUsage]
+from redisext.backend.connections import Connection
 from redisext.batch import CHUNK_COMMANDS, AsyncTransaction, Pending
 from redisext.command import Command, Steps
 from redisext.errors import (
@@ -733,7 +733,7 @@ def test_what_is_no_failure_of_the_connection_passes_and_costs_the_connection(
         hits = Counter[int]("hits", db)
         hits.incr()
         with monkeypatch.context() as patch:
-            patch.setattr(_Connection, "read_into", read_into)
+            patch.setattr(Connection, "read_into", read_into)
             with pytest.raises(LookupError, match="odd"), db.batch() as batch:
                 batch.add(hits.commands.incr())
         assert hits.incr() == 3  # not the reply that was due

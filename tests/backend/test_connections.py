@@ -17,6 +17,7 @@ import redis
 
 import redisext
 from redisext import Backend, Counter, Map, Queue
+from redisext.backend import connections as pooled
 from redisext.backend.redis import Connection
 from redisext.command import Argument
 from redisext.errors import (
@@ -612,17 +613,17 @@ class TestInterrupts:
     def test_one_between_sending_and_reading_does_not_shift_replies(
         self, server: RedisServer, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        send = redis.Connection.send_command
+        send = pooled.Connection.send
 
-        def send_and_be_interrupted(connection: redis.Connection, *words: Argument) -> None:
-            send(connection, *words)
+        def send_and_be_interrupted(connection: pooled.Connection, packed: bytes) -> None:
+            send(connection, packed)
             raise KeyboardInterrupt
 
         with redisext.connect(url, max_connections=1) as db:
             jobs, hits = Queue[str]("jobs", db), Counter[int]("hits", db)
             assert hits.incr() == 1
             with monkeypatch.context() as patch:
-                patch.setattr(redis.Connection, "send_command", send_and_be_interrupted)
+                patch.setattr(pooled.Connection, "send", send_and_be_interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     jobs.pop_wait()
             wait_until(lambda: blocked(server) == 0, "the server has given it up")
