@@ -5,10 +5,11 @@ as its shortest text that reads back the same, `str` as UTF-8, `bytes` as they a
 through one pydantic `TypeAdapter` for each type.
 
 The rule is ``decode(encode(x)) == x``, with the same type, for every value that is accepted. Whether a
-type can keep it is seen when its codec is made (:mod:`redisext.schema`); where only the value can
-tell (`Any`, unions, models with validators), the bytes are read back and compared before they are
-sent. So reading is strict (`"5"` is no int), and a value that would come back changed is refused, also
-where Python calls the two equal (True and 1, an enum's member and its value).
+type can keep it is seen when its codec is made (:mod:`redisext.schema`), and for most values it takes
+a look at their types (:mod:`redisext.plain`). Where that does not tell (`Any`, unions, models with
+validators), the bytes are read back and compared before they are sent. So reading is strict (`"5"` is
+no int), and a value that would come back changed is refused, also where Python calls the two equal
+(True and 1, an enum's member and its value).
 
 In an identity position (members of sets, keys of hashes) the codec is canonical too: equal values
 have equal bytes, under every hash seed. Objects and sets are sorted, `Decimal` loses its trailing zeros,
@@ -35,6 +36,7 @@ from redisext import schema
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
 from redisext.naming import type_name
 from redisext.narrow import is_mapping, is_sequence, is_set
+from redisext.plain import Kinds, kinds
 from redisext.sameness import LOST, Sameness, change
 from redisext.serializer import Raw, Serializer
 
@@ -109,7 +111,8 @@ def _make_codec(element_type: object, *, identity: bool) -> Codec[object]:
     if scalar is not None:
         return _Constrained(_NATIVE[scalar](identity=identity), adapter, name)
     if not identity:
-        return _Json(adapter, name)
+        plain = kinds(adapter.core_schema)
+        return _PlainJson(adapter, name, plain) if plain else _Json(adapter, name)
     problem = schema.why_not_canonical(adapter.core_schema)
     if problem is not None:
         raise ConfigurationError(
@@ -343,12 +346,46 @@ def _where(error: ValidationError) -> str:
     return f" ({place}: {first['msg']})" if place else f" ({first['msg']})"
 
 
+class _PlainJson(_Json):
+    """JSON of a type whose values mostly need not be read back (:mod:`redisext.plain`)."""
+
+    def __init__(self, adapter: TypeAdapter[object], element: str, plain: Kinds) -> None:
+        super().__init__(adapter, element)
+        self._kinds = plain
+        self._longest = plain.longest
+
+    def encode(self, value: object) -> bytes:
+        try:
+            inside = self._kinds[type(value)]
+            if inside is None or inside(value):
+                raw = self._to_json(value, by_alias=True)
+                if len(raw) <= self._longest:
+                    return raw
+        except Exception:  # noqa: BLE001, S110  # a broken instance, or a lone surrogate: told below
+            pass
+        return super().encode(value)
+
+
 class _CanonicalJson(_Json):
     """JSON in which equal values are equal bytes."""
 
+    def __init__(self, adapter: TypeAdapter[object], element: str) -> None:
+        super().__init__(adapter, element)
+        self._kinds = kinds(adapter.core_schema)
+
     def encode(self, value: object) -> bytes:
+        raw = self._canonical(value)
+        if self._is_plain(value) and len(raw) <= self._kinds.longest:
+            return raw
         # Through what is read back: see the head of this module.
-        return self._canonical(self._read_back(value, self._canonical(value)))
+        return self._canonical(self._read_back(value, raw))
+
+    def _is_plain(self, value: object) -> bool:
+        try:
+            inside = self._kinds[type(value)]
+            return inside is None or inside(value)
+        except Exception:  # noqa: BLE001  # a broken instance
+            return False
 
     def _canonical(self, value: object) -> bytes:
         try:

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 import typing
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,21 @@ from enum import Enum, IntEnum, IntFlag, StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, NamedTuple, NewType, NoReturn, NotRequired, Union, cast
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NoReturn,
+    NotRequired,
+    TypeVar,
+    Union,
+    cast,
+)
+from unittest.mock import patch
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -41,15 +56,23 @@ from pydantic import (
     SecretStr,
     computed_field,
     field_serializer,
+    field_validator,
+    model_serializer,
+    model_validator,
 )
+from pydantic_core import CoreSchema, TzInfo, core_schema
 from typing_extensions import TypedDict
 
-from redisext.codec import Unresolved, codec_for, serializer_codec, type_name
+import redisext.codec
+from redisext import plain
+from redisext.codec import Codec, Unresolved, codec_for, serializer_codec, type_name
 from redisext.command import Command, Op
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
 from redisext.queue import Queue
 from redisext.reply import bulk
 from redisext.sameness import Sameness, change
+
+T = TypeVar("T")
 
 
 def label(one: object) -> str:
@@ -1310,6 +1333,622 @@ class TestIdentity:
         for type_, value in zip(types, values, strict=True):
             codec = codec_for(type_, identity=True)
             assert codec.decode(codec.encode(value)) == value
+
+
+# --- Without reading back
+
+
+class Record(BaseModel):
+    text: str
+    number: int = 0
+    size: float = 0.0
+    sure: bool = False
+    at: datetime | None = None
+
+
+class Cached(Record):
+    @cached_property
+    def twice(self) -> int:
+        return self.number * 2
+
+    def ask(self) -> Cached:
+        assert self.twice == self.number * 2
+        return self
+
+
+class Crate(BaseModel, Generic[T]):
+    """Holds others, of one type, in several places."""
+
+    held: list[T] = []
+    by_name: dict[str, T | None] = {}
+
+
+class Settled(BaseModel):
+    """All the settings that do no harm."""
+
+    model_config = ConfigDict(
+        title="settled",
+        alias_generator=str.title,
+        populate_by_name=True,
+        serialize_by_alias=False,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        from_attributes=True,
+        revalidate_instances="always",
+        validate_default=True,
+        validate_assignment=True,
+        allow_inf_nan=False,
+        ser_json_inf_nan="strings",
+        ser_json_bytes="base64",
+        val_json_bytes="hex",
+        hide_input_in_errors=True,
+        loc_by_alias=False,
+        cache_strings=False,
+    )
+    text: str = Field(default="", frozen=True)
+    number: float | None = Field(default_factory=lambda: 1.5, strict=True, allow_inf_nan=False)
+
+
+@dataclass
+class Defaulted:
+    text: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slotted:
+    text: str
+    number: int | None = None
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    text: str
+    number: int = Field(default=0, alias="no")
+
+
+@dataclass
+class Either(Generic[T]):
+    one: T
+
+
+class Listed(TypedDict):
+    text: str
+    number: NotRequired[Annotated[int, Field(default=5)]]
+
+
+class Bare(BaseModel):
+    pass
+
+
+RECORD = Record(text="x", number=1, size=0.5, sure=True, at=NOON)
+AT_READ = Record.model_validate_json(Record(text="read", at=NOON.replace(tzinfo=UTC)).model_dump_json())
+
+PLAIN = [
+    pytest.param(Record, RECORD, id="a model"),
+    pytest.param(Record, AT_READ, id="a model that was read"),
+    pytest.param(Record, Record(text="\0\u2028☃", number=-(10**4000), size=-5e-324), id="far ends"),
+    pytest.param(Record, Record(text="", at=NOON.replace(tzinfo=UTC)), id="UTC"),
+    pytest.param(Record, Record(text="", at=NOON.replace(fold=1)), id="the later of two moments"),
+    pytest.param(Record, Record.model_construct(at=None, size=1e300, sure=True, number=5, text=""), id="another order"),
+    pytest.param(Cached, Cached(text="").ask(), id="a cached property"),
+    pytest.param(Crate[Record], Crate[Record](held=[RECORD], by_name={"a": None, "b": RECORD}), id="models in a model"),
+    pytest.param(Crate[list[int]], Crate[list[int]](held=[[1], []]), id="lists in a model"),
+    pytest.param(Crate[Crate[bool]], Crate[Crate[bool]](held=[Crate[bool]()]), id="models of one generic in another"),
+    pytest.param(Settled, Settled.model_validate({"Text": "x"}), id="a model with settings"),
+    pytest.param(Settled, Settled.model_validate({"Number": None}), id="a model with settings, and None"),
+    pytest.param(Defaulted, Defaulted("x", 5), id="a dataclass"),
+    pytest.param(Slotted, Slotted(text="x"), id="a dataclass with slots"),
+    pytest.param(Checked, Checked(text="x", no=5), id="a dataclass of pydantic's"),
+    pytest.param(Either[int], Either(5), id="a generic dataclass"),
+    pytest.param(Listed, {"text": "x", "number": 1}, id="a TypedDict"),
+    pytest.param(Listed, {"number": 1, "text": "x"}, id="a TypedDict in another order"),
+    pytest.param(Bare, Bare(), id="no field"),
+    pytest.param(list[int | None], [1, None], id="a list of ints"),
+    pytest.param(list[float], [1.5, -0.0], id="a list of floats"),
+    pytest.param(list[str], ["x" * 5000], id="a long text"),
+    pytest.param(dict[str, bool], {"": True}, id="a dict"),
+    pytest.param(datetime | None, NOON, id="one part"),
+    pytest.param(None, None, id="None"),
+]
+"""What comes back for sure."""
+
+
+class Sly(BaseModel):
+    """What follows writes, reads or makes this model in a way of its own."""
+
+    text: str
+
+
+class SlyNew(Sly):
+    def __new__(cls, **_fields: object) -> NoReturn:
+        raise TypeError("make none")
+
+
+class SlyInit(Sly):
+    def __init__(self, text: str) -> None:
+        super().__init__(text=text.strip())
+
+
+class SlyPostInit(Sly):
+    def model_post_init(self, context: object, /) -> None:
+        self.text = self.text.strip()
+
+
+class SlyAttribute(Sly):
+    def __getattribute__(self, name: str) -> Any:
+        return object() if name == "text" else super().__getattribute__(name)
+
+
+SlyDict = types.new_class(
+    "SlyDict", (Sly,), exec_body=lambda body: body.update(__dict__=property(lambda _: {"text": " of all "}))
+)
+
+
+class SlyValidator(Sly):
+    @field_validator("text")
+    @classmethod
+    def strip(cls, text: str) -> str:
+        return text.strip()
+
+
+class SlyModelValidator(Sly):
+    @model_validator(mode="before")
+    @classmethod
+    def strip(cls, data: Any) -> Any:
+        return {"text": str(cast("dict[str, object]", data)["text"]).strip()} if isinstance(data, dict) else data
+
+
+class SlySerializer(Sly):
+    @field_serializer("text")
+    def strip(self, text: str) -> str:
+        return text.strip()
+
+
+class SlyModelSerializer(Sly):
+    @model_serializer
+    def strip(self) -> dict[str, object]:
+        return {"text": self.text.strip()}
+
+
+class SlySchema(Sly):
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.model_schema(cls, core_schema.model_fields_schema({}))
+
+
+class NoModel:
+    """Pydantic is told that it is one."""
+
+    __slots__ = ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__")
+    __pydantic_fields__: ClassVar[dict[str, object]] = {}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.model_schema(cls, core_schema.model_fields_schema({}))
+
+
+class Hiding(Sly):
+    """Something else is found where its field is, from now on."""
+
+
+class HidingSlot(Sly):
+    __slots__ = ("hidden",)
+
+
+@dataclass(slots=True)
+class HidingData:
+    text: str
+
+
+HIDING, HIDING_SLOT, HIDING_DATA = Hiding(text=""), HidingSlot(text=""), HidingData("")
+object.__setattr__(HIDING_SLOT, "hidden", "seen")
+for hiding, found in (
+    (Hiding, property(lambda _: object())),
+    (HidingSlot, vars(HidingSlot)["hidden"]),
+    (HidingData, property(lambda _: "seen")),
+):
+    setattr(hiding, "text", found)  # noqa: B010  # what no checker approves of
+
+
+@dataclass
+class SlyData:
+    text: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.dataclass_schema(cls, core_schema.dataclass_args_schema("SlyData", []), [])
+
+
+class NoDataclass:
+    """Pydantic is told that it is one."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NoDataclass)
+
+    def __hash__(self) -> int:
+        return 0
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.dataclass_schema(cls, core_schema.dataclass_args_schema("NoDataclass", []), [])
+
+
+@dataclass
+class SlyPostInitData:
+    text: str
+
+    def __post_init__(self) -> None:
+        self.text = self.text.strip()
+
+
+@dataclass
+class WithInitVar:
+    text: str
+    more: InitVar[str] = ""
+
+
+class OneKey(BaseModel):
+    one: int = Field(alias="number")
+    other: int = Field(alias="number")
+
+
+class Crossed(BaseModel):
+    """One field is written where the other can be read, too."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    one: int = Field(alias="other")
+    other: int = Field(alias="number")
+
+
+class ByNameOnly(BaseModel):
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=False)
+    one: int = Field(default=1, alias="other")
+
+
+class OpenDict(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+
+class Chain(BaseModel):
+    next: Chain | None = None
+
+
+def chained(links: int) -> Chain:
+    chain = Chain()
+    for _ in range(links):
+        chain = Chain(next=chain)
+    return chain
+
+
+def set_to(text: str = "", at: datetime = NOON, **settings: Any) -> tuple[object, object]:
+    """A model with these settings, and one that was made in spite of them."""
+    config = cast("ConfigDict", settings)
+    model = pydantic.create_model("Set", __config__=config, text=(str, ""), at=(datetime, NOON))
+    return model, model.model_construct(text=text, at=at)
+
+
+def bypassing(cls: type[Any], **fields: object) -> Any:
+    """An instance that has nothing but these."""
+    made = object.__new__(cls)
+    for base in cls.__mro__:
+        if isinstance(base.__dict__.get("__dict__"), types.GetSetDescriptorType):
+            base.__dict__["__dict__"].__set__(made, fields)
+    for name in ("__pydantic_extra__", "__pydantic_private__"):
+        object.__setattr__(made, name, None)
+    return made
+
+
+NOT_PLAIN = [
+    pytest.param(SlyNew, bypassing(SlyNew, text=""), id="__new__"),
+    pytest.param(SlyInit, bypassing(SlyInit, text=" a "), id="__init__"),
+    pytest.param(SlyPostInit, bypassing(SlyPostInit, text=" a "), id="model_post_init"),
+    pytest.param(SlyAttribute, SlyAttribute(text=""), id="__getattribute__"),
+    pytest.param(SlyDict, bypassing(SlyDict, text=" a "), id="__dict__"),
+    pytest.param(SlyValidator, bypassing(SlyValidator, text=" a "), id="a validator"),
+    pytest.param(SlyModelValidator, bypassing(SlyModelValidator, text=" a "), id="a validator of the model"),
+    pytest.param(SlySerializer, SlySerializer(text=" a "), id="a serializer"),
+    pytest.param(SlyModelSerializer, SlyModelSerializer(text=" a "), id="a serializer of the model"),
+    pytest.param(SlySchema, bypassing(SlySchema, text="a"), id="a schema without a field"),
+    pytest.param(NoModel, bypassing(NoModel), id="the schema of a model, on something else"),
+    pytest.param(Hiding, HIDING, id="a property in front of a field"),
+    pytest.param(HidingSlot, HIDING_SLOT, id="a slot in front of a field"),
+    pytest.param(HidingData, HIDING_DATA, id="a property in front of a slot"),
+    pytest.param(SlyData, SlyData("a"), id="a schema without a field, of a dataclass"),
+    pytest.param(NoDataclass, NoDataclass(), id="the schema of a dataclass, on something else"),
+    pytest.param(SlyPostInitData, bypassing(SlyPostInitData, text=" a "), id="__post_init__"),
+    pytest.param(WithInitVar, WithInitVar("a", "b"), id="InitVar"),
+    pytest.param(Made, Made(1).make(2), id="a field that no constructor takes"),
+    pytest.param(OneKey, OneKey.model_construct(one=1, other=2), id="one alias for two fields"),
+    pytest.param(Crossed, Crossed.model_construct(one=1, other=2), id="an alias that is another's name"),
+    pytest.param(ByNameOnly, ByNameOnly.model_validate({"one": 5}), id="an alias that is not read"),
+    pytest.param(ReadAlias, ReadAlias.model_construct(number=5), id="an alias that is only read"),
+    pytest.param(ReadAliases, ReadAliases.model_construct(number=5), id="several aliases"),
+    pytest.param(WriteAlias, WriteAlias(number=5), id="an alias that is only written"),
+    pytest.param(Excluded, Excluded(number=1, cache="full"), id="an excluded field"),
+    pytest.param(Computed, Computed(side=3), id="a computed field"),
+    pytest.param(Private, Private(number=1).seen(3), id="a private attribute"),
+    pytest.param(Open, Open.model_construct(number=1, more=(1, 2)), id="extra fields"),
+    pytest.param(OpenDict, {"more": (1, 2)}, id="extra keys"),
+    pytest.param(Numbers, Numbers([1]), id="a root model"),
+    pytest.param(Chain, chained(250), id="a model in itself"),
+    pytest.param(list[Chain], [chained(3)], id="a list of models in themselves"),
+    pytest.param(Annotated[list[int], Field(max_length=1)], [1, 2], id="a list with a condition"),
+    pytest.param(list[Annotated[int, Field(gt=1)]], [1], id="an int with a condition"),
+    pytest.param(list[Annotated[str, Field(pattern="a")]], ["b"], id="a str with a condition"),
+    pytest.param(list[Annotated[float, Field(multiple_of=2)]], [1.0], id="a float with a condition"),
+    pytest.param(list[pydantic.AwareDatetime], [NOON], id="a datetime with a condition"),
+    pytest.param(dict[int, int], {1: 1}, id="ints as keys"),
+    pytest.param(dict[Short, int], {"abcd": 1}, id="keys with a condition"),
+    pytest.param(list[int | str], [1], id="a union"),
+    pytest.param(list[Any], [(1,)], id="Any"),
+    pytest.param(list[bytes], [b"\xff"], id="bytes"),
+    pytest.param(list[Level], [1], id="an enum"),
+    pytest.param(list[Literal["a"]], ["b"], id="a literal"),
+    pytest.param(tuple[int, ...], (1,), id="a tuple"),
+    pytest.param(*set_to(" a ", str_strip_whitespace=True), id="str_strip_whitespace"),
+    pytest.param(*set_to("A", str_to_lower=True), id="str_to_lower"),
+    pytest.param(*set_to("a", str_to_upper=True), id="str_to_upper"),
+    pytest.param(*set_to("aa", str_max_length=1), id="str_max_length"),
+    pytest.param(*set_to("a", str_min_length=2), id="str_min_length"),
+    pytest.param(*set_to(at=NOON.replace(microsecond=1), ser_json_temporal="seconds"), id="ser_json_temporal"),
+    pytest.param(*set_to(at=NOON.replace(tzinfo=UTC), val_temporal_unit="seconds"), id="val_temporal_unit"),
+]
+"""What would change some values, or may."""
+
+
+class Lying(dict[str, object]):
+    def __getitem__(self, name: str) -> object:
+        return getattr(RECORD, name)
+
+
+class Late(datetime):
+    pass
+
+
+def changed(value: Record, **attributes: object) -> Record:
+    """A copy, of which nothing is checked."""
+    copy = value.model_copy()
+    for name, item in attributes.items():
+        object.__setattr__(copy, name, item)
+    return copy
+
+
+def without(value: Any, name: str) -> Any:
+    object.__delattr__(value, name)
+    return value
+
+
+def crate_of(**parts: object) -> object:
+    return Crate[Record].model_construct(**cast("Any", parts))
+
+
+def in_a_list(depth: int) -> tuple[object, object]:
+    type_, value = of(list, int), cast("list[object]", [1])
+    for _ in range(depth):
+        type_, value = of(Union, of(list, type_), None), [value]
+    return type_, value
+
+
+def record_with(**items: Any) -> Record:
+    return Record.model_construct(**(vars(RECORD) | items))
+
+
+UNSURE = [
+    pytest.param(Record, Cached(text=""), id="a subclass"),
+    pytest.param(Record, {"text": "x"}, id="a dict for a model"),
+    pytest.param(Record, bypassing(Record), id="no field is set"),
+    pytest.param(Record, object.__new__(Record), id="nothing is set"),
+    pytest.param(Record, without(Record(text=""), "number"), id="a field is deleted"),
+    pytest.param(Record, changed(RECORD, __pydantic_extra__={"more": 1}), id="extra fields"),
+    pytest.param(Record, changed(RECORD, __pydantic_extra__={}), id="no extra field"),
+    pytest.param(Record, changed(RECORD, __pydantic_private__={"_seen": 1}), id="private attributes"),
+    pytest.param(Record, changed(RECORD, __dict__=Lying(vars(RECORD) | {"number": "5"})), id="a __dict__ that lies"),
+    pytest.param(Record, changed(RECORD, __dict__=vars(RECORD) | {5: 1}), id="a __dict__ with a number"),
+    *(
+        pytest.param(Record, record_with(text=text), id=f"{type(text).__name__} for str")
+        for text in (Name("x"), Tone.DARK, b"x", None, 5)
+    ),
+    pytest.param(Record, record_with(text="\ud800"), id="a lone surrogate"),
+    *(
+        pytest.param(Record, record_with(number=number), id=f"{type(number).__name__} for int")
+        for number in (True, Level.HIGH, Id(5), 1.0, "5", None)
+    ),
+    *(pytest.param(Record, record_with(number=10**power), id=f"{power} zeros") for power in (4299, 4300, 5000)),
+    *(
+        pytest.param(Record, record_with(size=size), id=f"{type(size).__name__} for float")
+        for size in (1, True, Decimal(1), None)
+    ),
+    pytest.param(Record, record_with(size=2**60 + 1), id="an int that no float can hold"),
+    *(pytest.param(Record, record_with(size=size), id=str(size)) for size in (math.nan, math.inf, -math.inf)),
+    *(pytest.param(Record, record_with(sure=sure), id=f"{type(sure).__name__} for bool") for sure in (1, "true", None)),
+    *(
+        pytest.param(Record, record_with(at=NOON.replace(tzinfo=zone)), id=f"the time zone {zone!r}")
+        for zone in (BERLIN, ZoneInfo("UTC"), timezone(timedelta(hours=2)), TzInfo(3600), TzInfo(3601))
+    ),
+    *(
+        pytest.param(Record, record_with(at=at), id=f"{type(at).__name__} for datetime")
+        for at in (date(2024, 1, 1), Late(2024, 1, 1), "2024-01-01T00:00:00")
+    ),
+    pytest.param(list[Record], [RECORD, Cached(text="")], id="a subclass, in a list"),
+    pytest.param(Crate[Record], crate_of(held=[record_with(text=5)]), id="an int for str, further inside"),
+    pytest.param(Crate[Record], crate_of(by_name={"a": record_with(text=5)}), id="the same in a dict"),
+    pytest.param(Crate[Record], crate_of(by_name={Name("a"): RECORD}), id="a key of another type"),
+    pytest.param(Crate[Record], crate_of(by_name=OrderedDict({"a": RECORD})), id="a dict of another type"),
+    pytest.param(Crate[Record], crate_of(held=(RECORD,)), id="a tuple for a list"),
+    pytest.param(Crate[Record], crate_of(held=[None]), id="None in a list"),
+    pytest.param(Settled, Settled.model_construct(text="", number=math.nan), id="NaN under settings"),
+    pytest.param(Defaulted, without(Defaulted("x", 5), "number"), id="a field whose class has a default"),
+    pytest.param(Defaulted, Defaulted("x", cast("int", "5")), id="a str for int"),
+    pytest.param(Slotted, without(Slotted(text="x"), "text"), id="an empty slot"),
+    pytest.param(Slotted, Slotted(text=cast("str", 5)), id="an int for str, in a slot"),
+    pytest.param(Either[int], Either("5"), id="another type in a generic dataclass"),
+    pytest.param(Listed, {"text": "x"}, id="a key is missing that has a default"),
+    pytest.param(Listed, {"text": "x", "number": 1, "more": 1}, id="one key more"),
+    pytest.param(Listed, {"text": "x", "more": 1}, id="one key for another"),
+    pytest.param(Listed, {"text": "x", "number": True}, id="a bool for int, in a TypedDict"),
+    pytest.param(Listed, {Name("text"): "x", "number": 1}, id="a key of another type, in a TypedDict"),
+    pytest.param(Listed, OrderedDict[str, object]({"text": "x", "number": 1}), id="another dict for a TypedDict"),
+    pytest.param(list[int], [1, True], id="a bool in a list of ints"),
+    pytest.param(list[int], [1] * 5000, id="a long list of ints"),
+    pytest.param(list[int | None], [10**4300], id="4300 zeros in a list"),
+    pytest.param(list[float], [1.0, math.nan], id="NaN in a list"),
+    pytest.param(dict[str, int], {"a": True}, id="a bool in a dict of ints"),
+    pytest.param(dict[str, int], {"\ud800": 1}, id="a lone surrogate in a key"),
+    pytest.param(list[dict[str, int]], [{"a": 1, "\ud800": 1}], id="the same, in a list"),
+]
+"""Values of plain types: each is read back, and many are refused."""
+
+
+def nothing(_schema: object) -> plain.Kinds:
+    return plain.Kinds({})
+
+
+def read_back(type_: object, *, identity: bool) -> Codec[object]:
+    """The codec of a type if nothing came back for sure."""
+    with patch.object(plain, "kinds", nothing):
+        return redisext.codec._make_codec(type_, identity=identity)  # pyright: ignore[reportPrivateUsage]
+
+
+def written(made: Codec[object], value: object) -> bytes | str:
+    """What is written, or why it is not."""
+    try:
+        return made.encode(value)
+    except EncodeError as error:
+        return f"{error} from {type(error.__cause__)}: {error.__cause__}"
+
+
+def kinds_of(type_: Any) -> plain.Kinds:
+    return plain.kinds(pydantic.TypeAdapter(type_).core_schema)
+
+
+def model_schema(**more: object) -> dict[str, object]:
+    fields: dict[str, object] = {"type": "model-fields", "fields": {}}
+    return {"type": "model", "cls": Bare, "schema": fields} | more
+
+
+def dataclass_schema(args: dict[str, object], **more: object) -> dict[str, object]:
+    arguments = {"type": "dataclass-args", "fields": [X_FIELD]} | args
+    return {"type": "dataclass", "cls": HasX, "fields": ["x"], "schema": arguments} | more
+
+
+HasX = dataclasses.make_dataclass("HasX", ["x"])
+X_FIELD: dict[str, object] = {"type": "dataclass-field", "name": "x", "schema": {"type": "str"}}
+
+ODD_SCHEMAS: list[object] = [
+    None,
+    {},
+    {"type": "later"},
+    {"type": "str", "later": 1},
+    {"type": "str", "serialization": {"type": "to-string"}},
+    {"type": "list"},
+    {"type": "nullable"},
+    {"type": "model-field", "schema": {"type": "str"}},
+    {"type": "typed-dict", "fields": []},
+    {"type": "typed-dict", "fields": {}, "config": {"later": 1}},
+    {"type": "typed-dict", "fields": {}, "computed_fields": [{}]},
+    {"type": "typed-dict", "fields": {}, "extra_behavior": "allow"},
+    model_schema(root_model=True),
+    dataclass_schema({}, post_init=True),
+    dataclass_schema({"collect_init_only": True}),
+    dataclass_schema({"fields": [X_FIELD | {"init_only": True}]}),
+    {"type": "model", "cls": 5, "schema": {"type": "model-fields", "fields": {}}},
+    {"type": "model", "cls": Bare, "schema": {"type": "function-after"}},
+    {"type": "definitions", "definitions": {}, "schema": {"type": "str"}},
+    {"type": "definition-ref", "schema_ref": "missing"},
+]
+
+RECORDS = st.recursive(
+    st.sampled_from([one for one in SCALARS if one.type in (int, float, str, bool, None, datetime)]),
+    lambda elements: st.one_of(
+        elements.map(optional),
+        elements.map(list_of),
+        elements.map(lambda one: dict_of(Element(str, TEXT, "string"), one)),
+        st.builds(record_of, elements, elements),
+        st.builds(model_of, elements, elements),
+    ),
+    max_leaves=4,
+)
+
+
+class TestWithoutReadingBack:
+    @pytest.mark.parametrize("identity", [False, True], ids=["stored", "identity"])
+    @pytest.mark.parametrize(("type_", "value"), PLAIN)
+    def test_what_comes_back_for_sure_is_not_read(
+        self, type_: object, value: object, identity: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = redisext.codec._make_codec(type_, identity=identity)  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(made, "_read_back", None)
+        raw = made.encode(value)
+        assert raw == read_back(type_, identity=identity).encode(value)
+        assert made.decode(raw) == value
+
+    @pytest.mark.parametrize(("type_", "value"), NOT_PLAIN)
+    def test_what_may_change_a_value_is_not_plain(self, type_: object, value: object) -> None:
+        assert not kinds_of(type_)
+        assert written(codec_for(type_), value) == written(read_back(type_, identity=False), value)
+
+    @pytest.mark.parametrize("identity", [False, True], ids=["stored", "identity"])
+    @pytest.mark.parametrize(("type_", "value"), UNSURE)
+    def test_a_value_that_is_not_plain_is_read_back(self, type_: object, value: object, identity: bool) -> None:
+        assert kinds_of(type_)
+        assert written(codec_for(type_, identity=identity), value) == written(
+            read_back(type_, identity=identity), value
+        )
+
+    @pytest.mark.parametrize("identity", [False, True], ids=["stored", "identity"])
+    def test_any_value_of_any_type_is_written_the_same_or_refused_in_the_same_words(self, identity: bool) -> None:
+        told: Counter[bool] = Counter()
+
+        @given(st.data())
+        def is_written_the_same(data: st.DataObject) -> None:
+            element = data.draw(RECORDS | (IDENTITIES if identity else ELEMENTS))
+            value = data.draw(element.values)
+            if data.draw(st.booleans()):
+                value = almost(data, value)
+            outcome = written(read_back(element.type, identity=identity), value)
+            assert written(codec_for(element.type, identity=identity), value) == outcome
+            told[bool(kinds_of(element.type)) and isinstance(outcome, bytes)] += 1
+
+        is_written_the_same()
+        assert told[True] > 10
+
+    def test_what_is_nested_too_deep_is_refused(self) -> None:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(20_000)
+        try:
+            for depth in (98, 99, 100, 198, 250):
+                type_, value = in_a_list(depth)
+                assert bool(kinds_of(type_)) == (depth < 100)
+                assert isinstance(written(codec_for(type_), value), bytes) == (depth < 200)
+        finally:
+            sys.setrecursionlimit(limit)
+
+    def test_an_int_too_long_to_be_read_is_refused_though_python_may_write_it(self) -> None:
+        limit = sys.get_int_max_str_digits()
+        sys.set_int_max_str_digits(0)
+        try:
+            for identity in (False, True):
+                with pytest.raises(EncodeError, match="would not be read back"):
+                    codec_for(Record, identity=identity).encode(record_with(number=10**5000))
+        finally:
+            sys.set_int_max_str_digits(limit)
+
+    def test_the_schemas_that_are_made_up_here_are_plain_but_for_one_thing(self) -> None:
+        assert plain.kinds(model_schema())
+        assert plain.kinds(dataclass_schema({}))
+
+    @pytest.mark.parametrize("schema", ODD_SCHEMAS, ids=str)
+    def test_a_schema_of_another_shape_is_not_plain(self, schema: object) -> None:
+        assert not plain.kinds(schema)
+
+    @given(FLOATS | st.floats(allow_nan=False, allow_infinity=False), st.datetimes(), TEXT, INTS)
+    def test_every_float_and_moment_comes_back(self, size: float, at: datetime, text: str, number: int) -> None:
+        for moment in (at, at.replace(tzinfo=UTC)):
+            record = Record(text=text, number=number, size=size, at=moment)
+            expected = written(read_back(Record, identity=False), record)
+            assert written(codec_for(Record), record) == expected
 
 
 # --- Reading
