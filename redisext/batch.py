@@ -78,58 +78,79 @@ ATTEMPTS: Final = 100
 class Pending(Generic[R_co]):
     """The result of a command in a batch or a transaction, once its block has ended."""
 
-    __slots__ = ("_error", "_state", "_value", "command")
+    __slots__ = ("_outcome", "command")
 
     def __init__(self, command: Command[R_co]) -> None:
         self.command: Command[R_co] = command
-        self._state = _WAITING
-        self._value: object = None
-        self._error: Exception | None = None
+        self._outcome: object = _WAITING
 
     def result(self) -> R_co:
         """What the command gave; raises its error if it failed.
 
         Raises :exc:`~redisext.errors.NotReady` while the block runs, and if the block was left by an exception.
         """
-        if self._state == _DONE:
-            return cast("R_co", self._value)  # what `command.read` gave
-        if self._error is not None:
-            raise self._error
-        raise NotReady(f"{self!r} has no result: {self._state}")
+        outcome = self._outcome
+        if type(outcome) is _Failed:
+            raise outcome.error
+        if type(outcome) is _NoResult:
+            raise NotReady(f"{self!r} has no result: {outcome.why}")
+        return cast("R_co", outcome)  # what `command.read` gave
 
     @property
     def done(self) -> bool:
         """Whether there is a result or an error."""
-        return self._state == _DONE or self._error is not None
+        return type(self._outcome) is not _NoResult
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a result."""
+        return type(self._outcome) not in _WITHOUT_RESULT
 
     @property
     def error(self) -> Exception | None:
         """Why the command failed; None if it did not, or is not done."""
-        return self._error
+        outcome = self._outcome
+        return outcome.error if type(outcome) is _Failed else None
 
     def settle(self, reply: Reply) -> None:
         """For backends: the server's reply."""
         try:
-            self._value = self.command.read(reply)
+            self._outcome = self.command.read(reply)
         except Exception as error:  # noqa: BLE001  # it belongs to this command, and not to those after it
             self.fail(error)
-        else:
-            self._state = _DONE
 
     def fail(self, error: Exception) -> None:
         """For backends: why there is no reply, or none that is a result."""
-        self._error = error
+        self._outcome = _Failed(error)
 
     def abandon(self, why: str) -> None:
         """For batches: there will be no result."""
-        self._state = why
+        self._outcome = _NoResult(why)
 
     def __repr__(self) -> str:
         return f"<Pending {self.command.op.name} on key {text(self.command.keys[0])!r}>"
 
 
-_WAITING: Final = "its batch or transaction is not carried out before the block ends"
-_DONE: Final = "done"
+class _Failed:
+    """In place of a result: an error."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _NoResult:
+    """In place of a result: why there is none."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+_WITHOUT_RESULT: Final = frozenset({_Failed, _NoResult})
+_WAITING: Final = _NoResult("its batch or transaction is not carried out before the block ends")
 
 
 class _HasCommands(Protocol):
@@ -209,10 +230,11 @@ class _Block:
                 if not one.done:
                     one.abandon(f"{type(cut).__name__} cut in while it was carried out")
             raise
-        for one in pending:
+        without_result = [one for one in pending if not one.succeeded]
+        for one in without_result:
             if not one.done:
                 one.abandon("somebody else changed what its transaction watches, so nothing was carried out")
-        failed = [one for one in pending if one.error is not None]
+        failed = [one for one in without_result if one.error is not None]
         if failed:
             raise _batch_error(self._kind, failed, len(pending)) from untold
         if untold is not None:
@@ -506,18 +528,16 @@ def _conflict(keys: tuple[bytes, ...], attempts: int) -> Conflict:
 
 def _chunks(pending: list[Pending[object]]) -> Iterator[list[Pending[object]]]:
     """What is sent together: not more than `CHUNK_COMMANDS`, nor much more than `CHUNK_BYTES`."""
-    chunk: list[Pending[object]] = []
-    size = 0
-    for one in pending:
-        chunk.append(one)
+    begin = size = 0
+    for number, one in enumerate(pending, 1):
         for word in one.command.args:
-            if isinstance(word, bytes):  # as all values are
+            if type(word) is bytes:  # as all values are
                 size += len(word)
-        if len(chunk) >= CHUNK_COMMANDS or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        if size >= CHUNK_BYTES or number - begin >= CHUNK_COMMANDS:
+            yield pending[begin:number]
+            begin, size = number, 0
+    if begin < len(pending):
+        yield pending[begin:]
 
 
 def _batch_error(kind: str, failed: list[Pending[object]], total: int) -> BatchError:

@@ -238,7 +238,9 @@ def in_sequence(commands: Iterable[Command[object]]) -> list[tuple[Argument, ...
     for command in commands:
         script = command.op.script
         # For other keys it may be refused, and is not known then.
-        if script is None or (script, command.keys) in known:
+        if script is None:
+            words.append((command.op.name, *command.keys, *command.args))
+        elif (script, command.keys) in known:
             words.append(command.words)
         else:
             known.add((script, command.keys))
@@ -248,13 +250,12 @@ def in_sequence(commands: Iterable[Command[object]]) -> list[tuple[Argument, ...
 
 def written_out(words: tuple[Argument, ...]) -> tuple[bytes | str, ...]:
     """*words* with the numbers as text: hiredis crashes where an interrupt cuts in while it writes a number."""
-    for word in words:
-        if type(word) not in _TEXT:
-            return tuple([word if isinstance(word, (bytes, str)) else repr(word) for word in words])
-    return cast("tuple[bytes | str, ...]", words)  # as has just been seen
+    if _TEXT.issuperset(map(type, words)):
+        return cast("tuple[bytes | str, ...]", words)  # as has just been seen
+    return tuple([word if isinstance(word, (bytes, str)) else repr(word) for word in words])
 
 
-_TEXT: Final = frozenset({bytes, str})
+_TEXT: Final[frozenset[type[Argument]]] = frozenset({bytes, str})
 
 
 def text(key: bytes) -> str:

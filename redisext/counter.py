@@ -26,8 +26,13 @@ _INCRBY: Final = Op("INCRBY", "string")
 _INCRBYFLOAT: Final = Op("INCRBYFLOAT", "string")
 
 
+_ONE: Final = 1
+
+
 class CounterCommands(ElementCommands[N]):
     """The commands of a :class:`Counter`."""
+
+    _one_more: Command[N] | None = None
 
     @overload
     def get(self) -> Command[N | None]: ...
@@ -35,11 +40,17 @@ class CounterCommands(ElementCommands[N]):
     def get(self, default: D) -> Command[N | D]: ...
     def get(self, default: object = None) -> Command[object]:
         """GET, O(1)."""
+        if default is None:
+            return self._plain(_GET, self._or_none)
         return self._command(_GET, (), self._or(default))
 
     def incr(self, by: N | int = 1) -> Command[N]:
         """INCRBY or INCRBYFLOAT, O(1)."""
-        return self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by))
+        if by is not _ONE:
+            return self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by))
+        if self._one_more is None:
+            self._one_more = self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by))
+        return self._one_more
 
     def decr(self, by: N | int = 1) -> Command[N]:
         """INCRBY or INCRBYFLOAT, O(1)."""
@@ -51,7 +62,7 @@ class CounterCommands(ElementCommands[N]):
 
     def reset(self) -> Command[N | None]:
         """GETDEL, O(1)."""
-        return self._command(_GETDEL, (), self._or(None))
+        return self._plain(_GETDEL, self._or_none)
 
 
 class Counter(Model[CounterCommands[N]]):

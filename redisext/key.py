@@ -7,7 +7,7 @@ redisext 2.0.2 asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
 
 from redisext.command import Argument, Command, Op, Reply, Script, text
 from redisext.errors import ArgumentError, EncodeError, shown
@@ -67,7 +67,10 @@ class KeyCommands:
 
     def __init__(self, address: Address) -> None:
         self.key: bytes = address.key
-        self._address = address
+        self._prefix = address.prefix
+        self._location = address.location
+        self._only = (address.key,)
+        self._made: dict[str, Command[object]] = {}
 
     def expire(self, seconds: float) -> Command[bool]:
         """PEXPIRE, O(1)."""
@@ -75,23 +78,23 @@ class KeyCommands:
 
     def ttl(self) -> Command[int]:
         """TTL, O(1)."""
-        return self._command(_TTL, (), integer)
+        return self._plain(_TTL, integer)
 
     def persist(self) -> Command[bool]:
         """PERSIST, O(1)."""
-        return self._command(_PERSIST, (), flag)
+        return self._plain(_PERSIST, flag)
 
     def rename(self, newkey: str | bytes | int) -> Command[bool]:
         """A script over EXISTS and RENAME, O(1)."""
-        return self._command(_RENAME, (), flag, self._address.prefix + key_bytes(newkey))
+        return self._command(_RENAME, (), flag, self._prefix + key_bytes(newkey))
 
     def exists(self) -> Command[bool]:
         """EXISTS, O(1)."""
-        return self._command(_EXISTS, (), flag)
+        return self._plain(_EXISTS, flag)
 
     def delete(self) -> Command[bool]:
         """UNLINK, O(1); the memory is freed in the background."""
-        return self._command(_UNLINK, (), flag)
+        return self._plain(_UNLINK, flag)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({text(self.key)!r})"
@@ -102,7 +105,15 @@ class KeyCommands:
         self, op: Op, args: tuple[Argument, ...], parse: Callable[[Reply], R], *more_keys: bytes
     ) -> Command[R]:
         """The command of *op* on this key."""
-        return Command(op, (self.key, *more_keys), args, parse, self._address.location)
+        return Command(op, (self.key, *more_keys) if more_keys else self._only, args, parse, self._location)
+
+    def _plain(self, op: Op, parse: Callable[[Reply], R]) -> Command[R]:
+        """The command of *op* without arguments, made once: all of its calls are alike."""
+        made = self._made.get(op.name)
+        if made is None:
+            made = self._made[op.name] = self._command(op, (), parse)
+        # Each structure has one way to read the reply to each.
+        return cast("Command[R]", made)
 
     def _encoded(self, codec: Codec[E], value: E) -> bytes:
         """The bytes of *value*; an error names this key."""
@@ -119,9 +130,16 @@ class ElementCommands(KeyCommands, Generic[T]):
     def __init__(self, address: Address, codec: Codec[T]) -> None:
         super().__init__(address)
         self._codec = codec
+        self._write = codec.encode
+        self._or_none: Callable[[Reply], T | None] = self._or(None)
 
     def _encode(self, item: T) -> bytes:
-        return self._encoded(self._codec, item)
+        """The bytes of *item*; an error names this key."""
+        try:
+            return self._write(item)
+        except EncodeError as error:
+            error.key = text(self.key)
+            raise
 
     def _decode_all(self, reply: Reply) -> list[T]:
         decode = self._codec.decode
@@ -134,7 +152,13 @@ class ElementCommands(KeyCommands, Generic[T]):
 def value_or(codec: Codec[E], default: D) -> Callable[[Reply], E | D]:
     """A parser that gives *default* for nil."""
     decode = codec.decode
-    return lambda reply: default if reply is None else decode(bulk(reply))
+
+    def parse(reply: Reply) -> E | D:
+        if type(reply) is bytes:
+            return decode(reply)
+        return default if reply is None else decode(bulk(reply))
+
+    return parse
 
 
 class Expire:

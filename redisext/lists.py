@@ -43,7 +43,7 @@ class ListCommands(ElementCommands[T]):
         """LPUSH, O(1) for each item."""
         if not items:
             return self.size()
-        return self._command(_LPUSH, tuple(map(self._encode, items)), integer)
+        return self._command(_LPUSH, tuple([self._encode(item) for item in items]), integer)
 
     @overload
     def pop(self) -> Command[T | None]: ...
@@ -51,6 +51,8 @@ class ListCommands(ElementCommands[T]):
     def pop(self, default: D) -> Command[T | D]: ...
     def pop(self, default: object = None) -> Command[object]:
         """RPOP or LPOP, O(1)."""
+        if default is None:
+            return self._plain(self._pop, self._or_none)
         return self._command(self._pop, (), self._or(default))
 
     @overload
@@ -79,7 +81,7 @@ class ListCommands(ElementCommands[T]):
 
     def size(self) -> Command[int]:
         """LLEN, O(1)."""
-        return self._command(_LLEN, (), integer)
+        return self._plain(_LLEN, integer)
 
     def items(self) -> Command[list[T]]:
         """LRANGE, O(n)."""

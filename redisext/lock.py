@@ -168,7 +168,7 @@ class LockCommands(KeyCommands):
                 if left <= 0:
                     break
                 block = min(left, _LONGEST_BLOCK, held_for / 1000 if held_for else math.inf)
-                yield from Command(_WAKE, (self._wake,), (max(0.001, round(block, 3)),), done, self._address.location)
+                yield from Command(_WAKE, (self._wake,), (max(0.001, round(block, 3)),), done, self._location)
         except GeneratorExit:  # nobody is left who would carry anything out
             raise
         except BaseException:

@@ -49,6 +49,8 @@ class MapCommands(ElementCommands[T]):
     def get(self, default: D) -> Command[T | D]: ...
     def get(self, default: object = None) -> Command[object]:
         """GET, O(1)."""
+        if default is None:
+            return self._plain(_GET, self._or_none)
         return self._command(_GET, (), self._or(default))
 
     def set(self, value: T, *, expire: float | None = None) -> Command[bool]:

@@ -94,6 +94,8 @@ class PoolCommands(ElementCommands[T]):
     def pop(self, default: D) -> Command[T | D]: ...
     def pop(self, default: object = None) -> Command[object]:
         """SPOP, O(1)."""
+        if default is None:
+            return self._plain(_SPOP, self._or_none)
         return self._command(_SPOP, (), self._or(default))
 
     @overload

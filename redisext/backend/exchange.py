@@ -185,9 +185,10 @@ def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange
 def _settle(
     where: Configuration, pending: Sequence[Pending[object]], answers: Iterable[Answer], *, ask: bool = True
 ) -> Exchange[None]:
+    error_kind = redis.exceptions.RedisError
     refused: list[tuple[Pending[object], redis.exceptions.RedisError]] = []
     for one, answer in zip(pending, answers, strict=True):
-        if isinstance(answer, redis.exceptions.RedisError):
+        if isinstance(answer, error_kind):
             refused.append((one, answer))
         else:
             one.settle(answer)

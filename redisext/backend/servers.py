@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
 from redisext.batch import Pending
@@ -53,8 +53,10 @@ class Servers(Generic[N]):
     def _reader(self) -> N:
         return self._node(_READS)
 
-    def _parts(self, pending: Iterable[Pending[object]]) -> dict[N, list[Pending[object]]]:
+    def _parts(self, pending: Sequence[Pending[object]]) -> Mapping[N, Sequence[Pending[object]]]:
         """Those for each server, in order. All that only read go to one replica."""
+        if not self._replicas:
+            return {self._primary: pending}
         nodes: dict[bool, N] = {}
         parts: dict[N, list[Pending[object]]] = {}
         for one in pending:
