@@ -23,13 +23,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
-from redisext.backoff import waits
+from redisext.backoff import Patience, waits
 from redisext.command import Command, Reply, text
 from redisext.errors import (
     ArgumentError,
@@ -112,6 +112,18 @@ class Pending(Generic[R_co]):
         outcome = self._outcome
         return outcome.error if type(outcome) is _Failed else None
 
+    @property
+    def retriable(self) -> bool:
+        """Whether the command failed, and may be tried again."""
+        error = self.error
+        return isinstance(error, RedisextError) and error.retriable
+
+    def give_up(self) -> None:
+        """For backends: if the command failed, it is not to be tried again."""
+        error = self.error
+        if isinstance(error, RedisextError):
+            error.retriable = False
+
     def settle(self, reply: Reply) -> None:
         """For backends: the server's reply."""
         try:
@@ -122,6 +134,10 @@ class Pending(Generic[R_co]):
     def fail(self, error: Exception) -> None:
         """For backends: why there is no reply, or none that is a result."""
         self._outcome = _Failed(error)
+
+    def become(self, other: Pending[object]) -> None:
+        """For backends: what *other*, which was carried out in its place, has become."""
+        self._outcome = other._outcome
 
     def abandon(self, why: str) -> None:
         """For batches: there will be no result."""
@@ -344,8 +360,7 @@ class Transaction(_Block):
         """Send. Raises :exc:`~redisext.errors.BatchError` if commands failed."""
         with self._left(exc) as pending:
             if pending:
-                with self._backend.session() as session:
-                    session.commit(pending)
+                self._backend.commit(pending)
 
     def attempt(self, session: Session, fn: Callable[[Transaction], R]) -> tuple[bool, R]:
         """For `transact`: whether what *fn* added was carried out, and what it gave."""
@@ -391,8 +406,7 @@ class AsyncTransaction(_Block):
         """Send. Raises :exc:`~redisext.errors.BatchError` if commands failed."""
         with self._left(exc) as pending:
             if pending:
-                async with self._backend.session() as session:
-                    await session.commit(pending)
+                await self._backend.commit(pending)
 
     async def attempt(self, session: AsyncSession, fn: Callable[[AsyncTransaction], Awaitable[R]]) -> tuple[bool, R]:
         """For `transact`: whether what *fn* added was carried out, and what it gave."""
@@ -407,6 +421,16 @@ class AsyncTransaction(_Block):
 
 class Batches:
     """What a backend inherits to have batches and transactions, over its `execute_many` and `session`."""
+
+    @property
+    def deadline(self) -> float | None:
+        """For how long (seconds) what failed is tried again; here, not at all."""
+        return None
+
+    def commit(self: Backend, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together: what a transaction does at its end."""
+        with self.session() as session:
+            session.commit(pending)
 
     def batch(self: Backend) -> Batch:
         """A block whose commands are sent together at its end; see :class:`Batch`."""
@@ -446,17 +470,32 @@ class Batches:
         :exc:`~redisext.errors.BatchError` if commands failed.
         """
         keys = _watched(self, watch)
+        patience = Patience(self.deadline)
+
+        def attempt() -> tuple[bool, R]:
+            with self.session(keys) as session:
+                return Transaction(self, session).attempt(session, fn)
+
         for wait in _waits(attempts):
             time.sleep(wait)
-            with self.session(keys) as session:
-                done, result = Transaction(self, session).attempt(session, fn)
-                if done:
-                    return result
+            done, result = patience.persist(attempt)
+            if done:
+                return result
         raise _conflict(keys, attempts)
 
 
 class AsyncBatches:
     """What a backend inherits to have batches and transactions, over its `execute_many` and `session`."""
+
+    @property
+    def deadline(self) -> float | None:
+        """For how long (seconds) what failed is tried again; here, not at all."""
+        return None
+
+    async def commit(self: AsyncBackend, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together: what a transaction does at its end."""
+        async with self.session() as session:
+            await session.commit(pending)
 
     def batch(self: AsyncBackend) -> AsyncBatch:
         """A block whose commands are sent together at its end; see :class:`AsyncBatch`."""
@@ -484,12 +523,17 @@ class AsyncBatches:
         :exc:`~redisext.errors.BatchError` if commands failed.
         """
         keys = _watched(self, watch)
+        patience = Patience(self.deadline)
+
+        async def attempt() -> tuple[bool, R]:
+            async with self.session(keys) as session:
+                return await AsyncTransaction(self, session).attempt(session, fn)
+
         for wait in _waits(attempts):
             await asyncio.sleep(wait)
-            async with self.session(keys) as session:
-                done, result = await AsyncTransaction(self, session).attempt(session, fn)
-                if done:
-                    return result
+            done, result = await patience.apersist(attempt)
+            if done:
+                return result
         raise _conflict(keys, attempts)
 
 

@@ -12,9 +12,10 @@ The rules of this module:
   is sent each result, and returns its own. The drivers (:func:`run`, and :func:`arun` under asyncio) do the I/O. An
   error, a cancellation too, is thrown into the generator, so `try`/`finally` inside it runs.
 
-"Harmless to repeat" is judged by the state *and* by the answer: SADD leaves the same set when it is
-sent twice, but the second answer ("it was there already") would be a lie to the caller whose first
-answer was lost. So an operation is `repeatable` only where both are the same.
+"Harmless to repeat" is judged by the state, by the answer, and by what others may have done meanwhile. SADD leaves
+the same set when it is sent twice, but the second answer ("it was there already") would be a lie to the caller whose
+first answer was lost. SET gives the same answer, but the second one undoes what somebody else has set in between. So
+nearly all that is `repeatable` only reads.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Op:
     * `name`: the Redis command; for a script, a name for people to read.
     * `type`: the Redis type that the first key must hold (``"list"``), or None where any will do.
     * `reads`: it only reads, and a replica may answer it.
-    * `repeatable`: sent twice, it leaves the same state and gives the same answer.
+    * `repeatable`: sent twice, it leaves the same state and gives the same answer, whatever others do meanwhile.
+    * `recorded`: its script keeps the reply under the last key, and gives it again when it is sent twice.
     * `blocks`: the server may hold the reply back, until the seconds in the last argument are over.
     """
 
@@ -84,6 +86,7 @@ class Op:
     reads: bool = False
     repeatable: bool = False
     blocks: bool = False
+    recorded: bool = False
     script: Script | None = None
 
     def __post_init__(self) -> None:
@@ -237,14 +240,13 @@ def in_sequence(commands: Iterable[Command[object]]) -> list[tuple[Argument, ...
     words: list[tuple[Argument, ...]] = []
     for command in commands:
         script = command.op.script
-        # For other keys it may be refused, and is not known then.
         if script is None:
             words.append((command.op.name, *command.keys, *command.args))
-        elif (script, command.keys) in known:
-            words.append(command.words)
-        else:
-            known.add((script, command.keys))
-            words.append(command.words_in_full)
+            continue
+        # For other keys it may be refused, and is not known then. A record's is the command's own.
+        use = script, command.keys[:-1] if command.op.recorded else command.keys
+        words.append(command.words if use in known else command.words_in_full)
+        known.add(use)
     return words
 
 

@@ -20,7 +20,7 @@ M = TypeVar("M", int, float)
 D = TypeVar("D")
 
 _GET: Final = Op("GET", "string", reads=True)
-_SET: Final = Op("SET", repeatable=True)
+_SET: Final = Op("SET")
 _GETDEL: Final = Op("GETDEL", "string")
 _INCRBY: Final = Op("INCRBY", "string")
 _INCRBYFLOAT: Final = Op("INCRBYFLOAT", "string")

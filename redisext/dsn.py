@@ -25,6 +25,8 @@ from redisext.narrow import is_iterable
 __all__ = ["Configuration", "from_mapping", "parse"]
 
 _DEFAULT_PORT: Final = 6379
+_PATIENCE: Final = 10.0
+"""The deadline (seconds) where `exactly_once` is on, and none was named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Configuration:
     * `max_connections`: the most connections at one time; who comes later waits `socket_timeout` for one.
     * `client_name`: what CLIENT LIST calls these connections.
     * `ssl_ca_certs`: a file of the authorities to trust over TLS, instead of the system's.
+    * `deadline`: for how long (seconds) what failed is tried again, if that does no harm; None: not at all.
+    * `exactly_once`: have the server record what a command gave, so that any can be tried again.
     * `reuse`: keep connections open between commands.
     """
 
@@ -57,6 +61,8 @@ class Configuration:
     max_connections: int = 50
     client_name: str | None = None
     ssl_ca_certs: str | None = None
+    deadline: float | None = None
+    exactly_once: bool = False
     reuse: bool = True
 
     def __str__(self) -> str:
@@ -79,6 +85,15 @@ class Configuration:
         given = {name: _option(name, value) for name, value in options.items() if value is not None}
         replicas = given.pop("replicas", None)
         changed = replace(self, **given)  # type: ignore[arg-type]  # each value was converted to its field's type
+        if changed.exactly_once and changed.deadline is None:
+            changed = replace(changed, deadline=_PATIENCE)
+        if changed.deadline is not None:
+            # The first attempt may take so long, and it is one of those that the deadline is for.
+            changed = replace(
+                changed,
+                socket_timeout=min(changed.socket_timeout, changed.deadline),
+                socket_connect_timeout=min(changed.socket_connect_timeout, changed.deadline),
+            )
         # Last: a replica named by host:port takes all else from here.
         return changed if replicas is None else replace(changed, replicas=_replicas(replicas, changed))
 
@@ -297,6 +312,18 @@ def _seconds(name: str, value: object) -> float:
     return seconds
 
 
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    truth = _TRUTH.get(value.lower()) if isinstance(value, str) else None
+    if truth is None:
+        raise ConfigurationError(f"{name} is true or false")
+    return truth
+
+
+_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
 def _count(name: str, value: object) -> int:
     count = _whole_number(name, value)
     if count < 1:
@@ -322,4 +349,6 @@ _OPTIONS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "max_connections": _count,
     "client_name": _text,
     "ssl_ca_certs": _file,
+    "deadline": _seconds,
+    "exactly_once": _flag,
 }

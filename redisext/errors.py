@@ -44,7 +44,15 @@ _EXCERPT = 80
 
 
 class RedisextError(Exception):
-    """The root of all errors that Redisext raises."""
+    """The root of all errors that Redisext raises.
+
+    `retriable` tells that the same call may succeed later, and that to make it again does no harm: nothing was carried
+    out, or it only reads. With a `deadline`, that has been done until it was over.
+    """
+
+    retriable: bool = False
+    sent: bool = False
+    """Whether a connection broke after the command may have been sent."""
 
     def __repr__(self) -> str:
         # Not of the arguments, which may be a stored value as a whole.
@@ -158,6 +166,11 @@ class BatchError(RedisextError, ExceptionGroup[Exception]):
     """
 
     commands: tuple[Command[object], ...] = ()
+
+    @property
+    def retriable(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether all of the errors are: it is what they are together, and nobody sets it."""
+        return all(isinstance(error, RedisextError) and error.retriable for error in self.exceptions)
 
     @classmethod
     def of(cls, message: str, failed: Sequence[tuple[Command[object], Exception]]) -> BatchError:

@@ -30,7 +30,6 @@ _HSCAN: Final = Op("HSCAN", "hash", reads=True)
 _HEXISTS: Final = Op("HEXISTS", "hash", reads=True)
 _HLEN: Final = Op("HLEN", "hash", reads=True)
 _HSET: Final = Op("HSET", "hash")
-_HSET_UNASKED: Final = Op("HSET", "hash", repeatable=True)
 _HDEL: Final = Op("HDEL", "hash")
 _HINCRBY: Final = Op("HINCRBY", "hash")
 _HINCRBYFLOAT: Final = Op("HINCRBYFLOAT", "hash")
@@ -61,7 +60,6 @@ _TAKE_ANY: Final = Op(
 _SET_DEFAULT: Final = Op(
     "set a field unless it is there",
     "hash",
-    repeatable=True,
     script=Script(
         """
         redis.call("HSETNX", KEYS[1], ARGV[1], ARGV[2])
@@ -108,7 +106,7 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
     def update(self, pairs: Iterable[tuple[K, V]]) -> Command[None]:
         """HSET, O(1) for each pair; there must be one at least."""
         words = tuple(word for key, value in pairs for word in (self._field(key), self._value(value)))
-        return self._command(_HSET_UNASKED, words, done)
+        return self._command(_HSET, words, done)
 
     def update_value(self, key: K, fn: Callable[[V | None], V]) -> Steps[V]:
         """HGET, then a script that sets the new value if the old one is still there; repeated until it was."""

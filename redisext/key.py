@@ -22,6 +22,7 @@ __all__ = [
     "Expire",
     "Key",
     "KeyCommands",
+    "beside",
     "expiration_ms",
     "key_bytes",
     "milliseconds",
@@ -33,7 +34,7 @@ E = TypeVar("E")
 D = TypeVar("D")
 R = TypeVar("R")
 
-_PEXPIRE: Final = Op("PEXPIRE", repeatable=True)
+_PEXPIRE: Final = Op("PEXPIRE")
 _TTL: Final = Op("TTL", reads=True)
 _PERSIST: Final = Op("PERSIST")
 _EXISTS: Final = Op("EXISTS", reads=True)
@@ -60,6 +61,17 @@ class Address(NamedTuple):
     key: bytes
     prefix: bytes = b""
     location: str = ""
+
+
+def beside(prefix: bytes, key: bytes) -> bytes:
+    """How the names of the keys begin that a structure has beside its own: the braces put them into the same slot.
+
+    A key that has braces keeps them, with a suffix, so that "{a}" shares no name with "a".
+
+    >>> beside(b"app:", b"app:jobs"), beside(b"", b"{jobs}")
+    (b'app:{app:jobs}', b'{jobs}:beside')
+    """
+    return key + b":beside" if b"{" in key and b"}" in key else prefix + b"{%s}" % key
 
 
 class KeyCommands:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from redisext.command import Command, Op, Script, Steps, arun
 from redisext.declaration import Declaration
 from redisext.errors import ArgumentError, LockNotOwned, RedisextError, shown
-from redisext.key import Address, KeyCommands, expiration_ms
+from redisext.key import Address, KeyCommands, beside, expiration_ms
 from redisext.model import AsyncModel, Model
 from redisext.reply import done, flag, integer
 
@@ -42,7 +42,8 @@ R = TypeVar("R")
 
 _ACQUIRE: Final = Op("SET", "string")
 _EXISTS: Final = Op("EXISTS", repeatable=True)
-_WAKE: Final = Op("BLPOP", "list", blocks=True)
+# An element that was taken and got lost only lets a waiter look again later.
+_WAKE: Final = Op("BLPOP", "list", repeatable=True, blocks=True)
 
 _ENTER: Final = Op(
     "acquire the lock or wait for it",
@@ -138,11 +139,9 @@ class LockCommands(KeyCommands):
 
     def __init__(self, address: Address) -> None:
         super().__init__(address)
-        # Suffixes of their own, so that the lock "{a}" shares none of them with the lock "a".
-        key = self.key
-        tagged = key + b":lock" if b"{" in key and b"}" in key else address.prefix + b"{%s}" % key
-        self._waiters = tagged + b":waiters"
-        self._wake = tagged + b":wake"
+        near = beside(address.prefix, self.key)
+        self._waiters = near + b":waiters"
+        self._wake = near + b":wake"
 
     def acquire(self, token: str, expiration: float | None) -> Command[bool]:
         """SET NX PX, O(1)."""

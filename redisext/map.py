@@ -23,7 +23,7 @@ E = TypeVar("E")
 
 _GET: Final = Op("GET", "string", reads=True)
 _GET_NEWEST: Final = Op("GET", "string", repeatable=True)
-_SET: Final = Op("SET", repeatable=True)
+_SET: Final = Op("SET")
 _INCRBY: Final = Op("INCRBY", "string")
 _INCRBYFLOAT: Final = Op("INCRBYFLOAT", "string")
 _SWAP: Final = Op(

@@ -23,9 +23,7 @@ D = TypeVar("D")
 E = TypeVar("E")
 
 _SADD: Final = Op("SADD", "set")
-_SADD_UNASKED: Final = Op("SADD", "set", repeatable=True)
 _SREM: Final = Op("SREM", "set")
-_SREM_UNASKED: Final = Op("SREM", "set", repeatable=True)
 _SPOP: Final = Op("SPOP", "set")
 _SMEMBERS: Final = Op("SMEMBERS", "set", reads=True)
 _SISMEMBER: Final = Op("SISMEMBER", "set", reads=True)
@@ -35,7 +33,6 @@ _SRANDMEMBER: Final = Op("SRANDMEMBER", "set", reads=True)
 _KEEP: Final = Op(
     "keep only these members",
     "set",
-    repeatable=True,
     script=Script(
         """
         local keep = {}
@@ -70,7 +67,7 @@ class PoolCommands(ElementCommands[T]):
 
     def push_all(self, items: Iterable[T]) -> Command[None]:
         """SADD, O(1) for each item; there must be one at least."""
-        return self._command(_SADD_UNASKED, tuple(map(self._encode, items)), done)
+        return self._command(_SADD, tuple(map(self._encode, items)), done)
 
     def remove(self, item: T) -> Command[bool]:
         """SREM, O(1)."""
@@ -78,7 +75,7 @@ class PoolCommands(ElementCommands[T]):
 
     def remove_all(self, items: Iterable[object]) -> Command[None]:
         """SREM, O(1) for each item; there must be one member at least among them."""
-        return self._command(_SREM_UNASKED, self._possible(items), done)
+        return self._command(_SREM, self._possible(items), done)
 
     def keep(self, items: Iterable[object]) -> Command[None]:
         """A script over SMEMBERS and SREM, O(n)."""

@@ -64,6 +64,8 @@ def connect(
     max_connections: int | None = None,
     client_name: str | None = None,
     ssl_ca_certs: str | None = None,
+    deadline: float | None = None,
+    exactly_once: bool | None = None,
 ) -> RedisBackend | MemoryBackend:
     """A backend on *url*. Nothing is opened yet: the first command does that.
 
@@ -77,6 +79,10 @@ def connect(
     * `max_connections`: the most connections open at one time (50).
     * `client_name`: the connections' name in CLIENT LIST.
     * `ssl_ca_certs`: the file of authorities to trust over TLS, instead of the system's.
+    * `deadline`: for how long (seconds) a command is tried again when the server cannot be reached or the connection
+      breaks: one that only reads, or was certainly not carried out. Without it, the first failure is raised.
+    * `exactly_once`: have the server record what a command gave, so that one whose reply was lost can be tried again
+      too, and gets that reply: nothing is done twice, nothing taken is lost. `deadline` is 10 s then, if none is given.
 
     Close it with `close()` or a `with` block; what is forgotten is closed when it is collected.
 
@@ -96,6 +102,8 @@ def connect(
             max_connections=max_connections,
             client_name=client_name,
             ssl_ca_certs=ssl_ca_certs,
+            deadline=deadline,
+            exactly_once=exactly_once,
         )
     )
 
@@ -110,6 +118,8 @@ def aconnect(
     max_connections: int | None = None,
     client_name: str | None = None,
     ssl_ca_certs: str | None = None,
+    deadline: float | None = None,
+    exactly_once: bool | None = None,
 ) -> AsyncRedisBackend | AsyncMemoryBackend:
     """A backend for asyncio on *url*. Nothing is opened yet: the first command does that, and settles the event loop.
 
@@ -135,6 +145,8 @@ def aconnect(
             max_connections=max_connections,
             client_name=client_name,
             ssl_ca_certs=ssl_ca_certs,
+            deadline=deadline,
+            exactly_once=exactly_once,
         )
     )
 

@@ -52,6 +52,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def deadline(self) -> float | None:
+        """For how long (seconds) what failed is tried again, if that does no harm; None: not at all."""
+        ...
+
+    @property
     def primary(self) -> Backend:
         """The same data, read from where it is written. A backend without replicas gives itself."""
         ...
@@ -79,6 +84,10 @@ class Backend(Protocol):
         The implementer owes the same as for one, and: each is told its reply (`settle`) or its error (`fail`). What was
         sent of a script is found by :func:`redisext.command.in_sequence`. An error is raised only if nothing was sent.
         """
+        ...
+
+    def commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, with nobody else's in between; the same is owed as for `execute_many`."""
         ...
 
     def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[Session]:
@@ -136,6 +145,11 @@ class AsyncBackend(Protocol):
         ...
 
     @property
+    def deadline(self) -> float | None:
+        """For how long (seconds) what failed is tried again, if that does no harm; None: not at all."""
+        ...
+
+    @property
     def primary(self) -> AsyncBackend:
         """The same data, read from where it is written. A backend without replicas gives itself."""
         ...
@@ -151,6 +165,10 @@ class AsyncBackend(Protocol):
 
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out the command of each, in order, in one round trip; none of them blocks."""
+        ...
+
+    async def commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, with nobody else's in between; the same is owed as for `execute_many`."""
         ...
 
     def session(self, watch: Sequence[bytes] = ()) -> AbstractAsyncContextManager[AsyncSession]:

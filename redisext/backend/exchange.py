@@ -152,6 +152,15 @@ _WATCH = Op("WATCH", repeatable=True)
 
 def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:
     """Carry out all together; false, and nothing was, if a watched key has changed."""
+    committed = yield from _commit(where, pending)
+    # What would be tried again alone, would be without the rest.
+    if not all(one.retriable for one in pending):
+        for one in pending:
+            one.give_up()
+    return committed
+
+
+def _commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:
     commands = in_sequence([one.command for one in pending])
     try:
         begun, *queued, outcome = yield [("MULTI",), *commands, ("EXEC",)]
@@ -167,6 +176,8 @@ def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange
             f"{where} refused to begin a transaction, and carried the commands out one by one: {begun}"
         ) from begun
     if isinstance(outcome, redis.exceptions.RedisError):
+        refused = [answer for answer in queued if isinstance(answer, redis.exceptions.RedisError)]
+        for_now = all(map(failures.is_for_now, refused or [outcome]))
         for one, answer in zip(pending, queued, strict=True):
             if isinstance(answer, redis.exceptions.RedisError):
                 reason = failures.answered(where, one.command, answer)
@@ -174,6 +185,7 @@ def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange
             else:
                 reason = failures.not_carried_out(one.command, outcome)
                 reason.__cause__ = outcome
+            reason.retriable = for_now
             one.fail(reason)
         return True
     if outcome is None:

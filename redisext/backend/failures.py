@@ -27,15 +27,27 @@ __all__ = [
     "closed",
     "elsewhere",
     "exhausted",
+    "is_for_now",
     "is_wrong_type",
     "not_carried_out",
     "refused",
+    "unknown",
     "unreachable",
 ]
 
 
 def unreachable(where: Configuration, error: Exception) -> RedisextError:
     """No connection was to be had; nothing was sent."""
+    reason = _unreachable(where, error)
+    reason.retriable = isinstance(reason, (ConnectionFailed, Timeout)) and not _is_certificate(error)
+    return reason
+
+
+def _is_certificate(error: Exception) -> bool:
+    return isinstance(error.__context__, ssl.SSLCertVerificationError)
+
+
+def _unreachable(where: Configuration, error: Exception) -> RedisextError:
     if isinstance(error, (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)):
         return ConfigurationError(f"{where} refused the user or the password")
     if isinstance(error, redis.exceptions.NoPermissionError):
@@ -62,10 +74,12 @@ def unreachable(where: Configuration, error: Exception) -> RedisextError:
 
 def exhausted(where: Configuration) -> Timeout:
     """No connection was free in time."""
-    return Timeout(
+    reason = Timeout(
         f"all {where.max_connections} connections to {where} were in use for {where.socket_timeout:g} s; "
         "raise max_connections, or hold them for less time"
     )
+    reason.retriable = True
+    return reason
 
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
@@ -73,13 +87,21 @@ def broken(where: Configuration, command: Command[object], error: Exception, *, 
     if isinstance(error, _ANSWERS):
         return unreachable(where, error)
     if sent and not command.op.repeatable:
-        return OutcomeUnknown(
-            f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent "
-            f"({error}): it was carried out once or not at all",
-            command,
-        )
+        return unknown(where, command, error)
     kind = Timeout if isinstance(error, redis.exceptions.TimeoutError) else ConnectionFailed
-    return kind(f"the connection to {where} broke during {command.op.name}: {error}")
+    reason = kind(f"the connection to {where} broke during {command.op.name}: {error}")
+    reason.retriable = True
+    reason.sent = sent
+    return reason
+
+
+def unknown(where: Configuration, command: Command[object], error: Exception) -> OutcomeUnknown:
+    """Whether the command was carried out is not known, and it is not tried again."""
+    return OutcomeUnknown(
+        f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent "
+        f"({error}): it was carried out once or not at all",
+        command,
+    )
 
 
 _ANSWERS: Final = (
@@ -133,9 +155,30 @@ def refused(command: Command[object], error: Exception, held: object = None) -> 
             f"key {key!r} holds a {holds}, and {command.op.name} works on a {wanted}: "
             "another structure uses the same key"
         )
-    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):
-        return PermissionDenied(f"the user may not run {command.op.name} on key {key!r}: {reason}")
-    return CommandRefused(f"the server refused {command.op.name} on key {key!r}: {reason}")
+    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM") or _IN_SCRIPT in reason:
+        needed = "; exactly_once runs it by EVALSHA and EVAL, with SET, GET and UNLINK on keys beside it"
+        return PermissionDenied(
+            f"the user may not run {command.op.name} on key {key!r}: {reason}{needed if command.op.recorded else ''}"
+        )
+    refusal = CommandRefused(f"the server refused {command.op.name} on key {key!r}: {reason}")
+    refusal.retriable = is_for_now(error)
+    return refusal
+
+
+def is_for_now(error: Exception) -> bool:
+    """Whether the server did nothing, and may do it later."""
+    return isinstance(error, _FOR_NOW_KINDS) or str(error).startswith(_FOR_NOW)
+
+
+_IN_SCRIPT: Final = "ACL failure in script"
+_FOR_NOW: Final = ("BUSY ", "NOREPLICAS ")
+_FOR_NOW_KINDS: Final = (
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.ClusterDownError,
+)
 
 
 def _server_text(error: Exception) -> str:

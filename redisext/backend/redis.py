@@ -8,9 +8,10 @@ it is known whether a command had been sent when a connection broke. redis-py's 
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -21,10 +22,12 @@ from redisext import dsn
 from redisext.backend import connections, exchange, failures
 from redisext.backend.connections import ClientPool, NoneFree, Pool
 from redisext.backend.exchange import Answer, Cut, Words, drive
+from redisext.backend.recorded import Records, Request, Requests, popped_in_time
 from redisext.backend.servers import Servers
+from redisext.backoff import Patience
 from redisext.batch import Batches, Pending
-from redisext.command import Command, Reply
-from redisext.errors import ConfigurationError, RedisextError
+from redisext.command import Command, Reply, run
+from redisext.errors import ConfigurationError, ConnectionFailed, RedisextError, Timeout
 
 if TYPE_CHECKING:
     from typing import Self
@@ -55,11 +58,72 @@ class RedisBackend(Servers["_Node"], Batches):
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
         self._check_open()
-        return command.read(self._node(command.op).call(command))
+        if self.deadline is None:
+            return command.read(self._node(command.op).call(command))
+        if self._records is None or command.op.repeatable:
+            return self.persist(command, self._patience(command))
+        if command.op.blocks:
+            patience = self._patience(command)
+            return run(popped_in_time(self._records, command), lambda step: self.persist(step, patience))
+        request = Request(self._records, command)
+        try:
+            result: R = self.persist(request.recorded, self.deadline)
+        except RedisextError as error:
+            final = request.final(error)
+            if final is error:
+                raise
+            raise final from error
+        return result
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
         self._check_open()
+        self._carry_out(self._try_many, pending, atomic=False)
+
+    def commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, on the primary."""
+        self._check_open()
+        self._carry_out(self.try_commit, pending, atomic=True)
+
+    @contextmanager
+    def session(self, watch: Sequence[bytes] = ()) -> Generator[Session]:
+        """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
+        self._check_open()
+        with self._primary.session(watch) as session:
+            yield session if self._records is None else _RecordedSession(self, self._records, session)
+
+    def persist(self, command: Command[R], patience: float | None) -> R:
+        """Carry out *command*, and try again for so many seconds."""
+        trying = Patience(patience)
+        result = trying.persist(lambda: command.read(self._node(command.op).call(command)))
+        if self._records is not None and command.op.recorded and not trying.doubt:
+            self._records.useless.append(command.keys[-1])
+        return result
+
+    def _carry_out(
+        self, work: Callable[[Sequence[Pending[object]]], None], pending: Sequence[Pending[object]], *, atomic: bool
+    ) -> None:
+        if self.deadline is None:
+            work(pending)
+            return
+        patience = Patience(self.deadline)
+        if self._records is None:
+            patience.persist_with(work, pending)
+            return
+        requests = Requests(self._records, pending, atomic=atomic)
+        try:
+            patience.persist_with(work, requests.shadows)
+        except RedisextError as error:
+            requests.finish(patience, error)
+        else:
+            requests.finish(patience)
+
+    def try_commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, once."""
+        with self._primary.session(()) as session:
+            session.commit(pending)
+
+    def _try_many(self, pending: Sequence[Pending[object]]) -> None:
         by_node = self._parts(pending)
         unreached = 0
         for node, its in by_node.items():
@@ -71,11 +135,6 @@ class RedisBackend(Servers["_Node"], Batches):
                     raise
                 for one in its:
                     one.fail(error)
-
-    def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[Session]:
-        """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
-        self._check_open()
-        return self._primary.session(watch)
 
     @property
     def client(self) -> redis.Redis:
@@ -106,6 +165,34 @@ class RedisBackend(Servers["_Node"], Batches):
             raise failures.closed(self.configuration)
 
 
+class _RecordedSession:
+    """A session of which the transaction is recorded."""
+
+    def __init__(self, backend: RedisBackend, records: Records, session: Session) -> None:
+        self._backend = backend
+        self._records = records
+        self._session = session
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        return self._session.execute(command)
+
+    def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed."""
+        deadline = self._backend.deadline
+        requests = Requests(self._records, pending, atomic=True)
+        committed = self._session.commit(requests.shadows)
+        patience = Patience(deadline)
+        with contextlib.suppress(ConnectionFailed, Timeout):  # it stays unknown
+            if requests.in_doubt:
+                if self._backend.persist(requests.decide(), deadline):
+                    patience.persist_with(self._backend.try_commit, requests.shadows)  # which are recorded
+                else:
+                    requests.were_not()
+        requests.finish(patience)
+        return committed
+
+
 class _PrimaryOnly(RedisBackend):
     """A view of another backend, which owns the connections."""
 
@@ -114,6 +201,7 @@ class _PrimaryOnly(RedisBackend):
         self._whole = whole
         self._primary = whole._primary  # noqa: SLF001  # a view of one of its own kind
         self._replicas = []
+        self._records = whole._records  # noqa: SLF001  # as above
 
     @property
     def closed(self) -> bool:

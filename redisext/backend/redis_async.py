@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import warnings
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property, partial
 from types import TracebackType
@@ -23,11 +23,13 @@ from redis.asyncio.connection import BlockingConnectionPool
 from redisext.backend import exchange, failures
 from redisext.backend.channel import KINDS, Channel, NotSent
 from redisext.backend.exchange import Answer, Cut, Words, adrive
+from redisext.backend.recorded import Records, Request, Requests, popped_in_time
 from redisext.backend.servers import Servers, settings
+from redisext.backoff import Patience
 from redisext.batch import AsyncBatches, Pending
-from redisext.command import Command, Reply
+from redisext.command import Command, Reply, arun
 from redisext.dsn import Configuration
-from redisext.errors import RedisextError
+from redisext.errors import ConnectionFailed, RedisextError, Timeout
 
 if TYPE_CHECKING:
     from typing import Self
@@ -62,11 +64,82 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         """Carry out *command*, on a replica if it only reads and there is one."""
         if self._loop is not asyncio.get_running_loop():
             self._begin()
-        return command.read(await self._node(command.op).call(command))
+        if self.deadline is None:
+            return command.read(await self._node(command.op).call(command))
+        if self._records is None or command.op.repeatable:
+            return await self.persist(command, self._patience(command))
+        if command.op.blocks:
+            patience = self._patience(command)
+            return await arun(popped_in_time(self._records, command), lambda step: self.persist(step, patience))
+        request = Request(self._records, command)
+        try:
+            result: R = await self.persist(request.recorded, self.deadline)
+        except RedisextError as error:
+            final = request.final(error)
+            if final is error:
+                raise
+            raise final from error
+        return result
 
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
         self._begin()
+        await self._carry_out(self._try_many, pending, atomic=False)
+
+    async def commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, on the primary."""
+        self._begin()
+        await self._carry_out(self.try_commit, pending, atomic=True)
+
+    @asynccontextmanager
+    async def session(self, watch: Sequence[bytes] = ()) -> AsyncGenerator[AsyncSession]:
+        """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
+        self._begin()
+        async with self._primary.alone() as connection:
+            if watch:
+                await connection.watch(watch)
+            yield connection if self._records is None else _RecordedSession(self, self._records, connection)
+
+    async def persist(self, command: Command[R], patience: float | None) -> R:
+        """Carry out *command*, and try again for so many seconds."""
+        trying = Patience(patience)
+
+        async def attempt() -> R:
+            return command.read(await self._node(command.op).call(command))
+
+        result = await trying.apersist(attempt)
+        if self._records is not None and command.op.recorded and not trying.doubt:
+            self._records.useless.append(command.keys[-1])
+        return result
+
+    async def _carry_out(
+        self,
+        work: Callable[[Sequence[Pending[object]]], Awaitable[None]],
+        pending: Sequence[Pending[object]],
+        *,
+        atomic: bool,
+    ) -> None:
+        if self.deadline is None:
+            await work(pending)
+            return
+        patience = Patience(self.deadline)
+        if self._records is None:
+            await patience.apersist_with(work, pending)
+            return
+        requests = Requests(self._records, pending, atomic=atomic)
+        try:
+            await patience.apersist_with(work, requests.shadows)
+        except RedisextError as error:
+            requests.finish(patience, error)
+        else:
+            requests.finish(patience)
+
+    async def try_commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, once."""
+        async with self._primary.alone() as connection:
+            await connection.commit(pending)
+
+    async def _try_many(self, pending: Sequence[Pending[object]]) -> None:
         by_node = self._parts(pending)
         if len(by_node) == 1:  # for which no other task is needed: it leaves in this turn, with what others send
             errors = [await node.try_many(its) for node, its in by_node.items()]
@@ -79,15 +152,6 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         unreached = [error for error in errors if error is not None]
         if unreached and len(unreached) == len(by_node):
             raise unreached[0]
-
-    @asynccontextmanager
-    async def session(self, watch: Sequence[bytes] = ()) -> AsyncGenerator[AsyncSession]:
-        """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
-        self._begin()
-        async with self._primary.alone() as connection:
-            if watch:
-                await connection.watch(watch)
-            yield connection
 
     @property
     def client(self) -> redis.asyncio.Redis:
@@ -159,6 +223,34 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
             await node.wait_closed()
 
 
+class _RecordedSession:
+    """A session of which the transaction is recorded."""
+
+    def __init__(self, backend: AsyncRedisBackend, records: Records, session: AsyncSession) -> None:
+        self._backend = backend
+        self._records = records
+        self._session = session
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        return await self._session.execute(command)
+
+    async def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed."""
+        deadline = self._backend.deadline
+        requests = Requests(self._records, pending, atomic=True)
+        committed = await self._session.commit(requests.shadows)
+        patience = Patience(deadline)
+        with contextlib.suppress(ConnectionFailed, Timeout):  # it stays unknown
+            if requests.in_doubt:
+                if await self._backend.persist(requests.decide(), deadline):
+                    await patience.apersist_with(self._backend.try_commit, requests.shadows)  # which are recorded
+                else:
+                    requests.were_not()
+        requests.finish(patience)
+        return committed
+
+
 class _PrimaryOnly(AsyncRedisBackend):
     """A view of another backend, which owns the connections."""
 
@@ -167,6 +259,7 @@ class _PrimaryOnly(AsyncRedisBackend):
         self._whole = whole
         self._primary = whole._primary  # noqa: SLF001  # a view of one of its own kind
         self._replicas = []
+        self._records = whole._records  # noqa: SLF001  # as above
 
     @property
     def closed(self) -> bool:

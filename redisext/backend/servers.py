@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
+from redisext.backend.recorded import Records
 from redisext.batch import Pending
-from redisext.command import Op
+from redisext.command import Command, Op
 from redisext.dsn import Configuration
 
 __all__ = ["Servers", "settings"]
@@ -24,6 +25,12 @@ class Servers(Generic[N]):
         self._replicas = [node(one) for one in configuration.replicas]
         self._turn = itertools.count()
         self._closed = False
+        self._records = Records(configuration) if configuration.exactly_once else None
+
+    @property
+    def deadline(self) -> float | None:
+        """For how long (seconds) what failed is tried again."""
+        return self.configuration.deadline
 
     @property
     def prefix(self) -> str:
@@ -44,6 +51,11 @@ class Servers(Generic[N]):
         replicas = "".join(f" +{one}" for one in self.configuration.replicas) if self._replicas else ""
         prefix = f" prefix={self.prefix!r}" if self.prefix else ""
         return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
+
+    def _patience(self, command: Command[object]) -> float | None:
+        """For how long (seconds) to try a command again: one that waits, as long as it may wait."""
+        held = command.timeout if command.op.blocks else None
+        return self.deadline if held is None or self.deadline is None else max(held, self.deadline)
 
     def _node(self, op: Op) -> N:
         if op.reads and self._replicas:

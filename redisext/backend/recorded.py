@@ -1,0 +1,289 @@
+"""Commands of which the server records what they gave, so that they can be sent again: `exactly_once`.
+
+Theory of operation. A command that must not be repeated is run by a script, under an id of its own. The script first
+looks for a record of that id; if there is one, it gives the recorded reply and does nothing. Else it carries the
+command out and records its reply, in the same atomic step. So whoever has lost a reply asks again, as often as it
+takes, and gets what the first one gave: nothing is done twice, and nothing that was taken is lost.
+
+    {<key>}:once:<id>    string: the reply, as MessagePack; "" where the command shall not be carried out any more
+
+A record expires. One whose reply has arrived is of no use any more, if the command was sent once: the next command
+names it, and its script deletes it. After a second sending it stays: the first may still be on its way.
+
+Lua's numbers are exact to 53 bits, so where a number of 64 bits is the answer, the script reads it as text.
+
+A command that blocks cannot run in a script. What blocks instead takes nothing: BLMOVE from a list's end to the same
+end. Then the element is taken by a script, and if somebody else was faster, that is tried again. There is no such
+command for sorted sets, so these are looked at now and then. Where an interrupt or a cancellation cuts in, what was
+taken is put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+from redisext.backend import failures
+from redisext.backoff import Patience, waits
+from redisext.batch import Pending
+from redisext.command import Command, Op, Reply, Script, Steps, Wait
+from redisext.dsn import Configuration
+from redisext.errors import ConnectionFailed, RedisextError
+from redisext.key import beside
+from redisext.reply import flag
+from redisext.waiting import block_for
+
+__all__ = ["Records", "Request", "Requests", "popped_in_time"]
+
+R = TypeVar("R")
+
+_AT_LEAST: Final = 60.0
+_DEADLINES: Final = 4
+"""How long a record is kept: so many seconds at least, and so many deadlines."""
+
+_PLAIN: Final = """
+local function operation(KEYS, ARGV)
+  local name = table.remove(ARGV, 1)
+  local reply = 0
+  for first = 1, math.max(#ARGV, 1), 4000 do -- what Lua can unpack is bounded
+    local words = {name}
+    for _, key in ipairs(KEYS) do words[#words + 1] = key end
+    for number = first, math.min(first + 3999, #ARGV) do words[#words + 1] = ARGV[number] end
+    local one = redis.call(unpack(words))
+    if #ARGV <= 4000 or name == "LPUSH" then reply = one else reply = reply + one end
+  end
+  if name == "INCRBY" then return redis.call("GET", KEYS[1]) end
+  if name == "HINCRBY" then return redis.call("HGET", KEYS[1], ARGV[1]) end
+  return reply
+end
+"""
+
+# KEYS: those of the command, then its record. ARGV: for how long to keep it in ms, a record to be deleted or "", then
+# those of the command. The record is made first, so that memory that is used up is seen before anything is done.
+_RECORDED: Final = """
+local record = table.remove(KEYS)
+local lifetime = table.remove(ARGV, 1)
+local done = table.remove(ARGV, 1)
+if done ~= "" then redis.call("UNLINK", done) end
+if not redis.call("SET", record, "", "NX", "PX", lifetime) then
+  local given = redis.call("GET", record)
+  if given == "" then return redis.error_reply("ERR it was given up, and is not carried out") end
+  return cmsgpack.unpack(given)
+end
+local succeeded, reply = pcall(operation, KEYS, ARGV)
+if not succeeded then
+  redis.call("UNLINK", record)
+  if type(reply) == "table" then return reply end
+  return redis.error_reply(reply)
+end
+redis.call("SET", record, cmsgpack.pack(reply or false), "KEEPTTL")
+return reply
+"""
+
+_NUMBERS: Final = frozenset({"INCRBY", "HINCRBY"})
+
+_DECIDE: Final = Op(
+    "see whether the transaction was carried out",
+    repeatable=True,
+    # KEYS: the records of a transaction. ARGV: for how long to keep them in ms.
+    # Gives 1 if it was carried out; else sees to it that it will not be, even if it arrives later, and gives 0.
+    script=Script(
+        """
+        local given = redis.call("GET", KEYS[1])
+        if given and given ~= "" then return 1 end
+        for _, record in ipairs(KEYS) do redis.call("SET", record, "", "PX", ARGV[1]) end
+        return 0
+        """
+    ),
+)
+_PUT_BACK: Final = Op(
+    "put back what was taken",
+    repeatable=True,
+    # KEYS: the collection, the record. ARGV: for how long to keep it in ms, the command that took.
+    script=Script(
+        """
+        local given = redis.call("GET", KEYS[2])
+        redis.call("SET", KEYS[2], "", "PX", ARGV[1])
+        local taken = given and given ~= "" and cmsgpack.unpack(given)
+        if not taken then return 0 end
+        if ARGV[2] == "RPOP" then return redis.call("RPUSH", KEYS[1], taken) end
+        if ARGV[2] == "LPOP" then return redis.call("LPUSH", KEYS[1], taken) end
+        if taken[1] then return redis.call("ZADD", KEYS[1], taken[2], taken[1]) end
+        return 0
+        """
+    ),
+)
+
+
+class Records:
+    """What a backend knows of its records: how they are named, how long they are kept, which are of no use any more."""
+
+    def __init__(self, where: Configuration) -> None:
+        self._prefix = where.prefix.encode()
+        self.where = where
+        self.lifetime = round(max(_AT_LEAST, _DEADLINES * (where.deadline or 0)) * 1000)
+        self.useless: deque[bytes] = deque(maxlen=10_000)
+
+    def record(self, key: bytes) -> bytes:
+        """The name of a new one."""
+        # Of the system's own random numbers: a forked child has no others than its parent of Python's.
+        return beside(self._prefix, key) + b":once:" + os.urandom(12).hex().encode()
+
+    def one_useless(self) -> bytes:
+        """The name of one that can be deleted."""
+        try:
+            return self.useless.pop()
+        except IndexError:
+            return b""
+
+
+class Request:
+    """A command under an id, and what has become of it."""
+
+    def __init__(self, records: Records, command: Command[Any]) -> None:
+        self.command = command
+        self.record = records.record(command.keys[0])
+        self._where = records.where
+        self._lifetime = records.lifetime
+        name = () if command.op.script else (command.op.name,)
+        self.recorded: Command[Any] = Command(
+            _recorded(command.op),
+            (*command.keys, self.record),
+            (records.lifetime, records.one_useless(), *name, *command.args),
+            _number(command.parse) if command.op.name in _NUMBERS else command.parse,
+            command.location,
+        )
+
+    def final(self, error: RedisextError) -> Exception:
+        """What to raise when there will be no other attempt."""
+        # What the server has answered, it did not carry out.
+        if not error.sent or not error.retriable:
+            return error
+        return failures.unknown(self._where, self.command, error)
+
+    def put_back(self) -> Command[bool]:
+        """What undoes it, if it took something, and keeps it from being carried out if it was not yet."""
+        command = self.command
+        return Command(
+            _PUT_BACK, (command.keys[0], self.record), (self._lifetime, command.op.name), flag, command.location
+        )
+
+
+@lru_cache(maxsize=256)
+def _recorded(op: Op) -> Op:
+    source = _PLAIN if op.script is None else f"local function operation(KEYS, ARGV)\n{op.script.source}\nend\n"
+    return Op(op.name, op.type, repeatable=True, recorded=True, script=Script(source + _RECORDED))
+
+
+def _number(parse: Callable[[Reply], R]) -> Callable[[Reply], R]:
+    return lambda reply: parse(int(reply) if isinstance(reply, bytes) else reply)
+
+
+class Requests:
+    """Several at once: `shadows` are what is carried out in place of *pending*."""
+
+    def __init__(self, records: Records, pending: Sequence[Pending[object]], *, atomic: bool = False) -> None:
+        self._pending = pending
+        self._records = records
+        # In a transaction, what may be repeated may not be so alone.
+        self._requests = [
+            None if (one.command.op.reads if atomic else one.command.op.repeatable) else Request(records, one.command)
+            for one in pending
+        ]
+        self.shadows: list[Pending[object]] = [
+            one if request is None else Pending(request.recorded)
+            for one, request in zip(pending, self._requests, strict=True)
+        ]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a transaction may have been carried out without its replies having come."""
+        sent = (isinstance(one.error, RedisextError) and one.error.sent for one in self.shadows)
+        return any(self._requests) and any(sent)
+
+    def decide(self) -> Command[bool]:
+        """Whether the transaction in doubt was carried out; if not, it will not be."""
+        records = tuple(request.record for request in self._requests if request is not None)
+        return Command(_DECIDE, records, (self._records.lifetime,), flag, self._pending[0].command.location)
+
+    def were_not(self) -> None:
+        """It was decided so."""
+        for one in self.shadows:
+            reason = ConnectionFailed("the connection broke before the transaction was carried out")
+            reason.retriable = True
+            one.fail(reason)
+
+    def finish(self, patience: Patience, reason: RedisextError | None = None) -> None:
+        """Tell the outcome of all. Raises *reason*, for which the last attempt was not sent, if none was ever."""
+        told = False
+        for one, request, shadow in zip(self._pending, self._requests, self.shadows, strict=True):
+            if request is None:
+                continue
+            if shadow.succeeded:
+                one.become(shadow)
+                if not patience.doubts(shadow):
+                    self._records.useless.append(request.record)
+            else:
+                error = shadow.error or reason
+                if error is not None:
+                    one.fail(request.final(error) if isinstance(error, RedisextError) else error)
+            told = told or (one.done and one.error is not reason)
+        if reason is not None and not told:
+            raise reason
+
+
+def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
+    """A command that blocks, in steps none of which takes anything without a record."""
+    take = _TAKES[command.op.name]
+    held = command.timeout
+    end = None if held is None else time.monotonic() + held
+    pauses = waits(_LOOK_AGAIN)
+    while True:
+        request = Request(records, Command(take.op, command.keys, (), _as_it_is, command.location))
+        try:
+            taken = yield from request.recorded
+        except RedisextError as error:
+            final = request.final(error)
+            if final is error:
+                raise
+            raise final from error
+        except GeneratorExit:  # nobody is left who would carry anything out
+            raise
+        except BaseException:
+            with contextlib.suppress(RedisextError):  # what cut in is what the caller must hear of
+                yield from request.put_back()
+            raise
+        if taken:
+            return command.read([command.keys[0], *(taken if isinstance(taken, list) else [taken])])
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            return command.read(None)
+        if take.end is None:
+            yield from Wait(next(pauses) if left is None else min(next(pauses), left))
+        else:
+            key = command.keys[0]
+            yield from Command(_LOOK, (key, key), (take.end, take.end, block_for(left)), _as_it_is, command.location)
+
+
+class _Take:
+    def __init__(self, op: Op, end: str | None) -> None:
+        self.op = op
+        self.end = end
+
+
+_TAKES: Final = {
+    "BRPOP": _Take(Op("RPOP", "list"), "RIGHT"),
+    "BLPOP": _Take(Op("LPOP", "list"), "LEFT"),
+    "BZPOPMIN": _Take(Op("ZPOPMIN", "zset"), None),
+}
+_LOOK: Final = Op("BLMOVE", "list", repeatable=True, blocks=True)
+_LOOK_AGAIN: Final = 0.1
+
+
+def _as_it_is(reply: Reply) -> Reply:
+    return reply
