@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import batches, tasks
+from benchmarks import batches, single, tasks
 from benchmarks.pair import Pair
 from tests.servers import RedisServer, find_redis_server
 
@@ -66,7 +66,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 async def run(url: str, rounds: int) -> list[Row]:
     rows: list[Row] = []
-    for module in (tasks, batches):
+    for module in (single, tasks, batches):
         async with module.pairs(url) as pairs:
             for pair in pairs:
                 rows.append(await measure(pair, rounds))
