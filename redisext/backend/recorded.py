@@ -38,7 +38,7 @@ from redisext.key import beside
 from redisext.reply import flag
 from redisext.waiting import block_for
 
-__all__ = ["Records", "Request", "Requests", "popped_in_time"]
+__all__ = ["Records", "Requests", "carried_out", "popped_in_time"]
 
 R = TypeVar("R")
 
@@ -113,6 +113,7 @@ _PUT_BACK: Final = Op(
         if not taken then return 0 end
         if ARGV[2] == "RPOP" then return redis.call("RPUSH", KEYS[1], taken) end
         if ARGV[2] == "LPOP" then return redis.call("LPUSH", KEYS[1], taken) end
+        if ARGV[2] == "SPOP" then return redis.call("SADD", KEYS[1], taken) end
         if taken[1] then return redis.call("ZADD", KEYS[1], taken[2], taken[1]) end
         return 0
         """
@@ -237,6 +238,29 @@ class Requests:
             raise reason
 
 
+def carried_out(records: Records, command: Command[R]) -> Steps[R]:
+    """A command that is recorded. Where an interrupt or a cancellation cuts in, what it took is put back."""
+    request = Request(records, command)
+    try:
+        result: R = yield from request.recorded
+    except RedisextError as error:
+        final = request.final(error)
+        if final is error:
+            raise
+        raise final from error
+    except GeneratorExit:  # nobody is left who would carry anything out
+        raise
+    except BaseException:
+        if command.op.name in _CAN_BE_PUT_BACK:
+            with contextlib.suppress(RedisextError):  # what cut in is what the caller must hear of
+                yield from request.put_back()
+        raise
+    return result
+
+
+_CAN_BE_PUT_BACK: Final = frozenset({"RPOP", "LPOP", "ZPOPMIN", "SPOP"})
+
+
 def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
     """A command that blocks, in steps none of which takes anything without a record."""
     take = _TAKES[command.op.name]
@@ -244,20 +268,7 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
     end = None if held is None else time.monotonic() + held
     pauses = waits(_LOOK_AGAIN)
     while True:
-        request = Request(records, Command(take.op, command.keys, (), _as_it_is, command.location))
-        try:
-            taken = yield from request.recorded
-        except RedisextError as error:
-            final = request.final(error)
-            if final is error:
-                raise
-            raise final from error
-        except GeneratorExit:  # nobody is left who would carry anything out
-            raise
-        except BaseException:
-            with contextlib.suppress(RedisextError):  # what cut in is what the caller must hear of
-                yield from request.put_back()
-            raise
+        taken = yield from carried_out(records, Command(take.op, command.keys, (), _as_it_is, command.location))
         if taken:
             return command.read([command.keys[0], *(taken if isinstance(taken, list) else [taken])])
         left = None if end is None else end - time.monotonic()

@@ -22,7 +22,7 @@ from redisext import dsn
 from redisext.backend import connections, exchange, failures
 from redisext.backend.connections import ClientPool, NoneFree, Pool
 from redisext.backend.exchange import Answer, Cut, Words, drive
-from redisext.backend.recorded import Records, Request, Requests, popped_in_time
+from redisext.backend.recorded import Records, Requests, carried_out, popped_in_time
 from redisext.backend.servers import Servers
 from redisext.backoff import Patience
 from redisext.batch import Batches, Pending
@@ -62,18 +62,9 @@ class RedisBackend(Servers["_Node"], Batches):
             return command.read(self._node(command.op).call(command))
         if self._records is None or command.op.repeatable:
             return self.persist(command, self._patience(command))
-        if command.op.blocks:
-            patience = self._patience(command)
-            return run(popped_in_time(self._records, command), lambda step: self.persist(step, patience))
-        request = Request(self._records, command)
-        try:
-            result: R = self.persist(request.recorded, self.deadline)
-        except RedisextError as error:
-            final = request.final(error)
-            if final is error:
-                raise
-            raise final from error
-        return result
+        patience = self._patience(command)
+        steps = (popped_in_time if command.op.blocks else carried_out)(self._records, command)
+        return run(steps, lambda step: self.persist(step, patience))
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""

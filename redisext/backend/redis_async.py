@@ -23,7 +23,7 @@ from redis.asyncio.connection import BlockingConnectionPool
 from redisext.backend import exchange, failures
 from redisext.backend.channel import KINDS, Channel, NotSent
 from redisext.backend.exchange import Answer, Cut, Words, adrive
-from redisext.backend.recorded import Records, Request, Requests, popped_in_time
+from redisext.backend.recorded import Records, Requests, carried_out, popped_in_time
 from redisext.backend.servers import Servers, settings
 from redisext.backoff import Patience
 from redisext.batch import AsyncBatches, Pending
@@ -68,18 +68,9 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
             return command.read(await self._node(command.op).call(command))
         if self._records is None or command.op.repeatable:
             return await self.persist(command, self._patience(command))
-        if command.op.blocks:
-            patience = self._patience(command)
-            return await arun(popped_in_time(self._records, command), lambda step: self.persist(step, patience))
-        request = Request(self._records, command)
-        try:
-            result: R = await self.persist(request.recorded, self.deadline)
-        except RedisextError as error:
-            final = request.final(error)
-            if final is error:
-                raise
-            raise final from error
-        return result
+        patience = self._patience(command)
+        steps = (popped_in_time if command.op.blocks else carried_out)(self._records, command)
+        return await arun(steps, lambda step: self.persist(step, patience))
 
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
