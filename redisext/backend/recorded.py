@@ -33,7 +33,7 @@ from redisext.backoff import Patience, waits
 from redisext.batch import Pending
 from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.dsn import Configuration
-from redisext.errors import ConnectionFailed, RedisextError
+from redisext.errors import CommandRefused, ConnectionFailed, DecodeError, RedisextError, WrongType
 from redisext.key import beside
 from redisext.reply import flag
 from redisext.waiting import block_for
@@ -162,8 +162,8 @@ class Request:
 
     def final(self, error: RedisextError) -> Exception:
         """What to raise when there will be no other attempt."""
-        # What the server has answered, it did not carry out.
-        if not error.sent or not error.retriable:
+        answered = isinstance(error, (CommandRefused, WrongType, DecodeError)) and not error.retriable
+        if answered or not error.sent:
             return error
         return failures.unknown(self._where, self.command, error)
 
@@ -224,8 +224,9 @@ class Requests:
         told = False
         for one, request, shadow in zip(self._pending, self._requests, self.shadows, strict=True):
             if request is None:
-                continue
-            if shadow.succeeded:
+                if reason is not None and not one.done:
+                    one.fail(reason)
+            elif shadow.succeeded:
                 one.become(shadow)
                 if not patience.doubts(shadow):
                     self._records.useless.append(request.record)
@@ -269,7 +270,7 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
     pauses = waits(_LOOK_AGAIN)
     while True:
         taken = yield from carried_out(records, Command(take.op, command.keys, (), _as_it_is, command.location))
-        if taken:
+        if taken is not None and taken != []:
             return command.read([command.keys[0], *(taken if isinstance(taken, list) else [taken])])
         left = None if end is None else end - time.monotonic()
         if left is not None and left <= 0:
