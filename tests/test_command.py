@@ -11,9 +11,11 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.crc import key_slot
 
 from redisext.command import Argument, Command, Op, Reply, Script, Steps, Wait, run, text
 from redisext.errors import DecodeError
+from redisext.key import beside
 from redisext.reply import integer
 
 INCRBY = Op("INCRBY", "string")
@@ -280,3 +282,9 @@ class TestRun:
         kept(Server(1, 1))
         with pytest.raises(StopIteration):
             next(steps[0])
+
+
+@given(st.binary(max_size=12) | st.text("ab{}\n", max_size=8).map(str.encode))
+def test_what_stands_beside_a_key_is_in_its_slot(key: bytes) -> None:
+    """Slots as redis-py counts them, and hash tags as the server finds them."""
+    assert key_slot(beside(b"", key) + b":more") == key_slot(key)
