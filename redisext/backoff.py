@@ -42,7 +42,7 @@ class Patience:
     def __init__(self, deadline: float | None) -> None:
         self._end = None if deadline is None else time.monotonic() + deadline
         self._waits = waits(_LONGEST)
-        self.doubt = False
+        self.doubt: bool = False
         """Whether an attempt may have been carried out although it failed."""
         self._doubted: set[Pending[object]] = set()
 

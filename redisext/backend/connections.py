@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Final
 import redis
 from redis.connection import AbstractConnection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.connection import Connection as TCPConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from redisext.backend.servers import settings
+from redisext.backend.servers import Settings, settings
 
 if TYPE_CHECKING:
     import hiredis
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientPool", "Connection", "NoneFree", "Pool"]
 
 
-class NoneFree(redis.exceptions.ConnectionError):
+class NoneFree(RedisConnectionError):
     """All connections were in use, for as long as one may wait."""
 
 
@@ -168,9 +169,9 @@ class Pool:
 
     def __init__(self, where: Configuration) -> None:
         self.where = where
-        self.kind = _KINDS[where.transport]
-        self.settings = settings(where)
-        self.closed = False
+        self.kind: type[Connection] = _KINDS[where.transport]
+        self.settings: Settings = settings(where)
+        self.closed: bool = False
         self._begin()
         _pools.add(self)
 

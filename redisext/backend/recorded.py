@@ -26,14 +26,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from redisext.backend import failures
 from redisext.backoff import Patience, waits
 from redisext.batch import Pending
 from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.dsn import Configuration
-from redisext.errors import CommandRefused, ConnectionFailed, DecodeError, RedisextError, WrongType
+from redisext.errors import CommandRefused, ConnectionFailed, DecodeError, PermissionDenied, RedisextError, WrongType
 from redisext.key import beside
 from redisext.reply import flag
 from redisext.waiting import block_for
@@ -64,22 +64,24 @@ end
 """
 
 # KEYS: those of the command, then its record. ARGV: for how long to keep it in ms, a record to be deleted or "", then
-# those of the command. The record is made first, so that memory that is used up is seen before anything is done.
-_RECORDED: Final = """
+# those of the command. The record is made before anything else is written: so it is seen whether memory is used up. An
+# error of the command is a reply as any other, or else the same attempt, arriving late, might succeed.
+_NOT_BEGUN: Final = "(it was not begun)"
+_RECORDED: Final = f"""
 local record = table.remove(KEYS)
 local lifetime = table.remove(ARGV, 1)
 local done = table.remove(ARGV, 1)
-if done ~= "" then redis.call("UNLINK", done) end
-if not redis.call("SET", record, "", "NX", "PX", lifetime) then
+local made = redis.pcall("SET", record, "", "NX", "PX", lifetime)
+if not made or made.err then
   local given = redis.call("GET", record)
   if given == "" then return redis.error_reply("ERR it was given up, and is not carried out") end
-  return cmsgpack.unpack(given)
+  if given then return cmsgpack.unpack(given) end
+  return redis.error_reply(made.err .. " {_NOT_BEGUN}")
 end
+if done ~= "" then redis.call("UNLINK", done) end
 local succeeded, reply = pcall(operation, KEYS, ARGV)
 if not succeeded then
-  redis.call("UNLINK", record)
-  if type(reply) == "table" then return reply end
-  return redis.error_reply(reply)
+  reply = {{err = type(reply) == "table" and reply.err or redis.error_reply(reply).err}}
 end
 redis.call("SET", record, cmsgpack.pack(reply or false), "KEEPTTL")
 return reply
@@ -96,7 +98,10 @@ _DECIDE: Final = Op(
         """
         local given = redis.call("GET", KEYS[1])
         if given and given ~= "" then return 1 end
-        for _, record in ipairs(KEYS) do redis.call("SET", record, "", "PX", ARGV[1]) end
+        for _, record in ipairs(KEYS) do
+          redis.call("UNLINK", record) -- after a write that frees, used-up memory forbids no other
+          redis.call("SET", record, "", "PX", ARGV[1])
+        end
         return 0
         """
     ),
@@ -108,6 +113,7 @@ _PUT_BACK: Final = Op(
     script=Script(
         """
         local given = redis.call("GET", KEYS[2])
+        redis.call("UNLINK", KEYS[2]) -- after a write that frees, used-up memory forbids no other
         redis.call("SET", KEYS[2], "", "PX", ARGV[1])
         local taken = given and given ~= "" and cmsgpack.unpack(given)
         if not taken then return 0 end
@@ -127,7 +133,7 @@ class Records:
     def __init__(self, where: Configuration) -> None:
         self._prefix = where.prefix.encode()
         self.where = where
-        self.lifetime = round(max(_AT_LEAST, _DEADLINES * (where.deadline or 0)) * 1000)
+        self.lifetime: int = round(max(_AT_LEAST, _DEADLINES * (where.deadline or 0)) * 1000)
         self.useless: deque[bytes] = deque(maxlen=10_000)
 
     def record(self, key: bytes) -> bytes:
@@ -143,16 +149,16 @@ class Records:
             return b""
 
 
-class Request:
+class Request(Generic[R]):
     """A command under an id, and what has become of it."""
 
-    def __init__(self, records: Records, command: Command[Any]) -> None:
-        self.command = command
-        self.record = records.record(command.keys[0])
+    def __init__(self, records: Records, command: Command[R]) -> None:
+        self.command: Command[R] = command
+        self.record: bytes = records.record(command.keys[0])
         self._where = records.where
         self._lifetime = records.lifetime
         name = () if command.op.script else (command.op.name,)
-        self.recorded: Command[Any] = Command(
+        self.recorded: Command[R] = Command(
             _recorded(command.op),
             (*command.keys, self.record),
             (records.lifetime, records.one_useless(), *name, *command.args),
@@ -162,7 +168,9 @@ class Request:
 
     def final(self, error: RedisextError) -> Exception:
         """What to raise when there will be no other attempt."""
-        answered = isinstance(error, (CommandRefused, WrongType, DecodeError)) and not error.retriable
+        # A refusal by which the record was not looked for tells of the last attempt, but not of those before.
+        unseen = isinstance(error, PermissionDenied) or _NOT_BEGUN in str(error)
+        answered = isinstance(error, (CommandRefused, WrongType, DecodeError)) and not (error.retriable or unseen)
         if answered or not error.sent:
             return error
         return failures.unknown(self._where, self.command, error)
@@ -232,6 +240,8 @@ class Requests:
                     self._records.useless.append(request.record)
             else:
                 error = shadow.error or reason
+                if isinstance(error, RedisextError) and not error.sent:
+                    self._records.useless.append(request.record)
                 if error is not None:
                     one.fail(request.final(error) if isinstance(error, RedisextError) else error)
             told = told or (one.done and one.error is not reason)
@@ -245,6 +255,8 @@ def carried_out(records: Records, command: Command[R]) -> Steps[R]:
     try:
         result: R = yield from request.recorded
     except RedisextError as error:
+        if not error.sent:
+            records.useless.append(request.record)
         final = request.final(error)
         if final is error:
             raise

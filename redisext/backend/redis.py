@@ -69,7 +69,8 @@ class RedisBackend(Servers["_Node"], Batches):
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
         self._check_open()
-        self._carry_out(self._try_many, pending, atomic=False)
+        if pending:
+            self._carry_out(self._try_many, pending, atomic=False)
 
     def commit(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all together, on the primary."""

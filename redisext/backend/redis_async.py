@@ -75,7 +75,8 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
         self._begin()
-        await self._carry_out(self._try_many, pending, atomic=False)
+        if pending:
+            await self._carry_out(self._try_many, pending, atomic=False)
 
     async def commit(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all together, on the primary."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from redisext.backend.recorded import Records
 from redisext.batch import Pending
 from redisext.command import Command, Op
 from redisext.dsn import Configuration
 
-__all__ = ["Servers", "settings"]
+__all__ = ["Servers", "Settings", "settings"]
 
 N = TypeVar("N")
 
@@ -94,9 +94,13 @@ else:
     _DRIVER["driver_info"] = DriverInfo()
 
 
-def settings(where: Configuration) -> dict[str, str | float | DriverInfo | None]:
+Settings: TypeAlias = "dict[str, str | float | DriverInfo | None]"
+"""What redis-py's connections are made with."""
+
+
+def settings(where: Configuration) -> Settings:
     """What redis-py's connections, sync or async, are made with."""
-    common: dict[str, str | float | DriverInfo | None] = {
+    common: Settings = {
         "db": where.db,
         "username": where.username,
         "password": where.password,
