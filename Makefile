@@ -3,12 +3,15 @@
 
 PYTHON ?= python3
 ROUNDS ?= 41
+MINUTES ?= 20
 VERSIONS := 3.11 3.12 3.13 3.14
 BIN := .venv/test/bin
+# One process for each processor, with servers of its own; one that has done its share takes from another's.
+PYTEST := pytest --numprocesses auto --dist worksteal
 # It asks the `python` on PATH where the packages are; --verifytypes heeds nothing else.
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-.PHONY: help demo bench test lint typing test-lowest test-all-interpreters clean
+.PHONY: help demo bench faults test lint typing test-lowest test-all-interpreters clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -22,8 +25,11 @@ demo: .venv/demo/ready ## run the example, on a store inside its own process
 bench: .venv/bench/ready ## compare the speed with that of other clients, on a server of its own; ROUNDS=41
 	.venv/bench/bin/python -m benchmarks --rounds $(ROUNDS)
 
+faults: .venv/test/ready ## a long run under faults of the network and of the server; MINUTES=20
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --exactly-once --deadline 10
+
 test: lint typing ## lint, type-check and test everything, as CI does
-	$(BIN)/coverage run -m pytest
+	$(BIN)/python -m $(PYTEST) --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report
 
 lint: .venv/test/ready ## check style and formatting
@@ -36,7 +42,7 @@ typing: .venv/test/ready ## check types: mypy, pyright, and what users see of th
 	$(PYRIGHT) --verifytypes redisext --ignoreexternal
 
 test-lowest: .venv/lowest/ready ## run the tests with the lowest versions that pyproject.toml allows
-	.venv/lowest/bin/python -m pytest
+	.venv/lowest/bin/python -m $(PYTEST)
 
 test-all-interpreters: ## run the tests on every Python found of those supported
 	@passed= failed= missing=; \
@@ -46,7 +52,7 @@ test-all-interpreters: ## run the tests on every Python found of those supported
 		if test -z "$$python"; then missing="$$missing $$version"; continue; fi; \
 		echo "Python $$version: $$python"; \
 		if $(MAKE) --silent PYTHON="$$python" .venv/py$$version/ready && \
-			.venv/py$$version/bin/python -m pytest; \
+			.venv/py$$version/bin/python -m $(PYTEST); \
 		then passed="$$passed $$version"; else failed="$$failed $$version"; fi; \
 	done; \
 	echo "passed:$${passed:- none}"; \
@@ -90,6 +96,6 @@ find_python = python=; for candidate in $(1); do \
 # Each "name[extra]>=1.2" of pyproject.toml as "name==1.2".
 .venv/lowest.txt: pyproject.toml
 	@mkdir -p $(@D)
-	@sed -nE 's/^ *"([A-Za-z0-9_]+)(\[.*\])?>=([0-9.]+)",$$/\1==\3/p' pyproject.toml > $@
+	@sed -nE 's/^ *"([A-Za-z0-9_-]+)(\[.*\])?>=([0-9.]+)",$$/\1==\3/p' pyproject.toml > $@
 
 .venv/lowest/ready: .venv/lowest.txt

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
@@ -29,11 +33,23 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=False, pri
 hypothesis.settings.register_profile("thorough", hypothesis.settings.get_profile("ci"), max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-SERVER_USED = pytest.StashKey[str]()
+SERVERS_USED = pytest.StashKey[set[str]]()
 NAMES = count()
 
 UNDER_ASYNCIO: Final = "-async"
 VARIANTS: Final = ("embedded", "redis", f"embedded{UNDER_ASYNCIO}", f"redis{UNDER_ASYNCIO}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have all processes that share the tests (pytest-xdist) name them alike, and each heed Ctrl-C.
+
+    Some names show a set, whose order is that of Python's hashes. These differ from run to run, as they always do.
+    """
+    config.stash[SERVERS_USED] = set()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a script runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(1, 2**32)))
 
 
 def pytest_sessionstart() -> None:
@@ -50,9 +66,26 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Name the server that was used, and what it cannot do."""
-    if SERVER_USED in config.stash:
+    if used := config.stash[SERVERS_USED]:
         terminalreporter.section("server")
-        terminalreporter.line(config.stash[SERVER_USED])
+        for server in sorted(used):
+            terminalreporter.line(server)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a process that shares the tests with others, tell the one that reports."""
+    told: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        used = session.config.stash[SERVERS_USED]
+        told["servers used"] = sorted(used)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """In the one that reports, hear of it: `node` is pytest-xdist's, and of one that crashed there is nothing."""
+    config: pytest.Config = getattr(node, "config")  # noqa: B009  # it need not be installed, so has no type here
+    told: dict[str, list[str]] = getattr(node, "workeroutput", {})
+    config.stash[SERVERS_USED].update(told.get("servers used", []))
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +94,9 @@ def server(pytestconfig: pytest.Config) -> Iterator[RedisServer]:
     with RedisServer() as server:
         version = ".".join(map(str, server.version))
         lacks = [str(one) for one in Capability if one not in server.capabilities]
-        pytestconfig.stash[SERVER_USED] = f"{server.binary}, version {version}" + (
-            f"; it cannot do, so nothing tested it: {', '.join(lacks)}" if lacks else ""
+        pytestconfig.stash[SERVERS_USED].add(
+            f"{server.binary}, version {version}"
+            + (f"; it cannot do, so nothing tested it: {', '.join(lacks)}" if lacks else "")
         )
         yield server
 
@@ -99,6 +133,20 @@ def face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     if "variant" in request.fixturenames and request.getfixturevalue("variant").endswith(UNDER_ASYNCIO):
         module = cast("ModuleType", request.module)  # pyright: ignore[reportUnknownMemberType]  # pytest says nothing
         faces.replace(monkeypatch, module, request.getfixturevalue("stand_ins"))
+
+
+@pytest.fixture
+def unmeasured() -> Iterator[None]:
+    """For a test that computes much in code not ours: that takes 2.5 times as long where coverage is measured.
+
+    What its thread reaches, and each thread that it starts, is then not counted: another test must reach it too.
+    """
+    tracer, tracer_of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    threading.settrace(tracer_of_threads)
+    sys.settrace(tracer)
 
 
 @pytest.fixture

@@ -64,6 +64,11 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="the tests' event loop", daemon=True)
         self._thread.start()
 
+    @property
+    def may_call_back(self) -> bool:
+        """Whether what is carried out may call a function that asks for more."""
+        return True
+
     def run(self, call: Callable[[], Awaitable[R]]) -> R:
         """What comes of *call*, made and awaited in the loop."""
         assert threading.current_thread() is not self._thread, "the loop would wait for itself"
@@ -105,6 +110,29 @@ class Loop:
         task = self._loop.create_task(carry_out())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class LoopInThisThread(Loop):
+    """One that runs in the only thread that asks it anything, while it is asked: nothing is handed to and fro."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
+
+    @property
+    def may_call_back(self) -> bool:
+        return False
+
+    def run(self, call: Callable[[], Awaitable[R]]) -> R:
+        async def carry_out() -> R:
+            async with asyncio.timeout(LONGEST):
+                return await call()
+
+        # Not `Runner.run`, which prepares for Ctrl-C anew each time.
+        return self._loop.run_until_complete(carry_out())
+
+    def close(self) -> None:
+        self._runner.close()
 
 
 class Bridge(Batches):
@@ -282,6 +310,8 @@ class StandIn:
 
     def updated(self, name: str, *args: object) -> Any:
         """The same where it calls a function of the test's: in this thread, so that this may use stand-ins too."""
+        if not self._loop.may_call_back:
+            return self.awaited(name, *args)
         backend: Backend = cast("Any", self).backend
         return asyncio.run(getattr(self._face_class(self.key, _HoldingTheLoop(backend)), name)(*args))
 

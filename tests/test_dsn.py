@@ -50,6 +50,13 @@ GOOD = [
     ("redis://h?prefix=app%3A&socket_timeout=0.5", Configuration(host="h", prefix="app:", socket_timeout=0.5)),
     ("redis://h/1?socket_connect_timeout=2", Configuration(host="h", db=1, socket_connect_timeout=2.0)),
     ("redis://h?max_connections=7&client_name=me", Configuration(host="h", max_connections=7, client_name="me")),
+    ("redis://h?deadline=20", Configuration(host="h", deadline=20.0)),
+    ("redis://h?deadline=2", Configuration(host="h", deadline=2.0, socket_timeout=2.0, socket_connect_timeout=2.0)),
+    ("redis://h?exactly_once=true", Configuration(host="h", deadline=10.0, exactly_once=True)),
+    ("redis://h?exactly_once=1&deadline=20", Configuration(host="h", deadline=20.0, exactly_once=True)),
+    ("redis://h?exactly_once=False", SERVER),
+    ("redis://h?exactly_once=0", SERVER),
+    ("memory://name?exactly_once=TRUE", Configuration(transport="memory", name="name", deadline=10, exactly_once=True)),
     (
         "redis://h?replicas=r1,r2:7000",
         Configuration(host="h", replicas=(Configuration(host="r1"), Configuration(host="r2", port=7000))),
@@ -95,6 +102,12 @@ BAD = [
     ("redis://h?socket_timeout=-1", "above 0"),
     ("redis://h?socket_timeout=inf", "above 0"),
     ("redis://h?socket_connect_timeout=nan", "socket_connect_timeout is a number of seconds above 0"),
+    ("redis://h?deadline=0", "deadline is a number of seconds above 0, not '0'"),
+    ("redis://h?deadline=-1", "deadline is a number of seconds above 0, not '-1'"),
+    ("redis://h?deadline=nan", "deadline is a number of seconds above 0, not 'nan'"),
+    ("redis://h?deadline=soon", "deadline is a number of seconds above 0, not 'soon'"),
+    ("redis://h?exactly_once=maybe", "exactly_once is true or false"),
+    ("redis://h?exactly_once=", "exactly_once is true or false"),
     ("redis://h?max_connections=0", "max_connections is at least 1, not 0"),
     ("redis://h?max_connections=many", "max_connections is a whole number"),
     ("redis://h?max_connections=" + "9" * 5000, "max_connections is a whole number"),
@@ -164,6 +177,12 @@ class TestOptions:
             ("client_name", 5, "client_name is text, not int"),
             ("socket_timeout", "soon", "socket_timeout is a number of seconds above 0"),
             ("socket_timeout", [1], "socket_timeout is a number of seconds above 0"),
+            ("deadline", 0, "deadline is a number of seconds above 0, not 0"),
+            ("deadline", -1.5, "deadline is a number of seconds above 0, not -1.5"),
+            ("deadline", float("nan"), "deadline is a number of seconds above 0, not nan"),
+            ("deadline", "soon", "deadline is a number of seconds above 0, not 'soon'"),
+            ("exactly_once", 1, "exactly_once is true or false"),
+            ("exactly_once", "maybe", "exactly_once is true or false"),
             ("max_connections", True, "max_connections is a whole number"),
             ("max_connections", 1.5, "max_connections is a whole number"),
             ("ssl_ca_certs", Path("x"), "ssl_ca_certs is text"),
@@ -193,6 +212,8 @@ class TestOptions:
         assert (replica.host, replica.port, replica.transport) == ("r", 7000, "tls")
         assert (replica.username, replica.password, replica.db) == ("user", "secret", 2)
         assert (replica.socket_timeout, replica.prefix) == (0.5, "a")
+        [replica] = parse("redis://h?replicas=r&exactly_once=true&deadline=2").replicas
+        assert (replica.deadline, replica.exactly_once, replica.socket_timeout) == (2, True, 2)
         assert written.with_options({"replicas": ["r:7000"]}) == written
 
     def test_a_replica_can_be_of_another_kind(self) -> None:
@@ -358,7 +379,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("settings", "why"),
         [
-            ({"hots": "h"}, "unknown connection setting 'hots'; known are client_name, db, host, max_connections"),
+            ({"hots": "h"}, "unknown connection setting 'hots'; known are client_name, db, deadline, exactly_once"),
             ({"ssl": True}, "unknown connection setting 'ssl'"),
             ({"host": None}, "host is text, not NoneType"),
             ({"port": 0}, "port 0 is not from 1 to 65535"),

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -44,18 +45,24 @@ def short_log(tmp_path: Path) -> Path:
     return short
 
 
-def start(log: Path, server: RedisServer) -> subprocess.Popen[str]:
-    """The example, as its reader runs it."""
-    return subprocess.Popen(
+@contextmanager
+def started(log: Path, server: RedisServer) -> Generator[subprocess.Popen[str]]:
+    """The example, as its reader runs it; if it still runs when the block ends, it is killed."""
+    with subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "examples.access_log", str(log)],
         env={**os.environ, "REDISEXT_URL": server.url, "PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-    )
+    ) as run:  # which waits for it to end, and closes the pipes
+        try:
+            yield run
+        finally:
+            run.kill()
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_what_it_counts_is_what_plain_python_counts(traffic: Traffic, capsys: pytest.CaptureFixture[str]) -> None:
     hours, statuses = Counter[int](), Counter[int]()
     paths, visitors, path_bytes, path_errors = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
@@ -142,10 +149,11 @@ def test_a_file_that_cannot_be_read_is_named(wrong: str, traffic: Traffic) -> No
 
 
 def test_two_imports_at_a_time_take_turns(server: RedisServer, short_log: Path) -> None:
-    for run in [start(short_log, server), start(short_log, server)]:
-        out, err = run.communicate(timeout=60)
-        assert (run.returncode, err) == (0, "")
-        assert "Exact" in out
+    with started(short_log, server) as one, started(short_log, server) as other:
+        for run in (one, other):
+            out, err = run.communicate(timeout=60)
+            assert (run.returncode, err) == (0, "")
+            assert "Exact" in out
 
 
 def test_ctrl_c_ends_it_cleanly(server: RedisServer, tmp_path: Path) -> None:
@@ -154,10 +162,10 @@ def test_ctrl_c_ends_it_cleanly(server: RedisServer, tmp_path: Path) -> None:
     with redisext.connect(server.url, prefix="demo:") as db:
         traffic = Traffic(db)
         traffic.expire(0)
-        run = start(log, server)
-        wait_until(lambda: traffic.hits.get(0) > 0, "something is counted")
-        run.send_signal(signal.SIGINT)
-        _, err = run.communicate(timeout=10)
+        with started(log, server) as run:
+            wait_until(lambda: traffic.hits.get(0) > 0, "something is counted")
+            run.send_signal(signal.SIGINT)
+            _, err = run.communicate(timeout=10)
         assert (run.returncode, err) == (130, "Interrupted.\n")
         assert not traffic.lock.locked()
         assert traffic.hits.ttl() > 0

@@ -153,6 +153,15 @@ _WATCH = Op("WATCH", repeatable=True)
 def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:
     """Carry out all together; false, and nothing was, if a watched key has changed."""
     committed = yield from _commit(where, pending)
+    failed = [one.error for one in pending if one.error is not None and one.retriable]
+    writes = [one for one in pending if not one.command.op.reads]
+    if failed and writes and all(one.retriable for one in writes):
+        # Nothing was carried out: what has only read is tried again with the rest.
+        for one in pending:
+            if not one.retriable:
+                reason = failures.not_carried_out(one.command, failed[0])
+                reason.retriable = True
+                one.fail(reason)
     # What would be tried again alone, would be without the rest.
     if not all(one.retriable for one in pending):
         for one in pending:

@@ -22,12 +22,14 @@ from redisext.errors import (
 )
 
 __all__ = [
+    "RECORDED",
     "answered",
     "broken",
     "closed",
     "elsewhere",
     "exhausted",
     "is_for_now",
+    "is_recorded",
     "is_wrong_type",
     "not_carried_out",
     "refused",
@@ -155,7 +157,7 @@ def refused(command: Command[object], error: Exception, held: object = None) -> 
             f"key {key!r} holds a {holds}, and {command.op.name} works on a {wanted}: "
             "another structure uses the same key"
         )
-    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM") or _IN_SCRIPT in reason:
+    if isinstance(error, redis.exceptions.NoPermissionError) or any(one in reason for one in _NO_PERMISSION):
         needed = "; exactly_once runs it by EVALSHA and EVAL, with SET, GET and UNLINK on keys beside it"
         return PermissionDenied(
             f"the user may not run {command.op.name} on key {key!r}: {reason}{needed if command.op.recorded else ''}"
@@ -170,7 +172,13 @@ def is_for_now(error: Exception) -> bool:
     return isinstance(error, _FOR_NOW_KINDS) or str(error).startswith(_FOR_NOW)
 
 
-_IN_SCRIPT: Final = "ACL failure in script"
+RECORDED: Final = " (recorded)"
+"""How an error ends that `exactly_once` has recorded."""
+_NO_PERMISSION: Final = (
+    "NOPERM",
+    "ACL failure in script",
+    "The user executing the script can't",  # before Redis 7.2
+)
 _FOR_NOW: Final = ("BUSY ", "NOREPLICAS ")
 _FOR_NOW_KINDS: Final = (
     redis.exceptions.BusyLoadingError,
@@ -181,6 +189,11 @@ _FOR_NOW_KINDS: Final = (
 )
 
 
+def is_recorded(error: BaseException | None) -> bool:
+    """Whether the server gives it for good: the command was carried out, or tried, and that is what came of it."""
+    return str(error).endswith(RECORDED)
+
+
 def _server_text(error: Exception) -> str:
     # An "unknown command" error goes on to repeat the arguments.
-    return str(error).partition(", with args beginning with:")[0]
+    return str(error).partition(", with args beginning with:")[0].removesuffix(RECORDED)

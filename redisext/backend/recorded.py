@@ -33,7 +33,7 @@ from redisext.backoff import Patience, waits
 from redisext.batch import Pending
 from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.dsn import Configuration
-from redisext.errors import CommandRefused, ConnectionFailed, DecodeError, PermissionDenied, RedisextError, WrongType
+from redisext.errors import ConnectionFailed, DecodeError, RedisextError
 from redisext.key import beside
 from redisext.reply import flag
 from redisext.waiting import block_for
@@ -66,7 +66,6 @@ end
 # KEYS: those of the command, then its record. ARGV: for how long to keep it in ms, a record to be deleted or "", then
 # those of the command. The record is made before anything else is written: so it is seen whether memory is used up. An
 # error of the command is a reply as any other, or else the same attempt, arriving late, might succeed.
-_NOT_BEGUN: Final = "(it was not begun)"
 _RECORDED: Final = f"""
 local record = table.remove(KEYS)
 local lifetime = table.remove(ARGV, 1)
@@ -74,18 +73,23 @@ local done = table.remove(ARGV, 1)
 local made = redis.pcall("SET", record, "", "NX", "PX", lifetime)
 if not made or made.err then
   local given = redis.call("GET", record)
-  if given == "" then return redis.error_reply("ERR it was given up, and is not carried out") end
+  if given == "" then return redis.error_reply("ERR it was given up, and is not carried out{failures.RECORDED}") end
   if given then return cmsgpack.unpack(given) end
-  return redis.error_reply(made.err .. " {_NOT_BEGUN}")
+  return made
 end
 if done ~= "" then redis.call("UNLINK", done) end
 local succeeded, reply = pcall(operation, KEYS, ARGV)
-if not succeeded then
-  reply = {{err = type(reply) == "table" and reply.err or redis.error_reply(reply).err}}
-end
+if not succeeded and type(reply) ~= "table" then reply = redis.error_reply(reply) end
+if type(reply) == "table" and reply.err then reply = {{err = reply.err .. "{failures.RECORDED}"}} end
 redis.call("SET", record, cmsgpack.pack(reply or false), "KEEPTTL")
 return reply
 """
+
+# After a write that needs no memory, used-up memory forbids no other: a full server can be emptied.
+_WHEN_FULL: Final = """
+redis.pcall("PEXPIRE", KEYS[#KEYS], ARGV[1])
+"""
+_FREES: Final = frozenset({"GETDEL", "HDEL", "LPOP", "RPOP", "SPOP", "SREM", "UNLINK", "ZPOPMIN", "ZREM"})
 
 _NUMBERS: Final = frozenset({"INCRBY", "HINCRBY"})
 
@@ -152,14 +156,15 @@ class Records:
 class Request(Generic[R]):
     """A command under an id, and what has become of it."""
 
-    def __init__(self, records: Records, command: Command[R]) -> None:
+    def __init__(self, records: Records, command: Command[R], *, atomic: bool = False) -> None:
         self.command: Command[R] = command
         self.record: bytes = records.record(command.keys[0])
         self._where = records.where
         self._lifetime = records.lifetime
         name = () if command.op.script else (command.op.name,)
         self.recorded: Command[R] = Command(
-            _recorded(command.op),
+            # A transaction is refused as a whole.
+            _recorded(command.op, when_full=command.op.name in _FREES and not atomic),
             (*command.keys, self.record),
             (records.lifetime, records.one_useless(), *name, *command.args),
             _number(command.parse) if command.op.name in _NUMBERS else command.parse,
@@ -168,9 +173,8 @@ class Request(Generic[R]):
 
     def final(self, error: RedisextError) -> Exception:
         """What to raise when there will be no other attempt."""
-        # A refusal by which the record was not looked for tells of the last attempt, but not of those before.
-        unseen = isinstance(error, PermissionDenied) or _NOT_BEGUN in str(error)
-        answered = isinstance(error, (CommandRefused, WrongType, DecodeError)) and not (error.retriable or unseen)
+        # Any other refusal tells of the last attempt, but not of those before.
+        answered = isinstance(error, DecodeError) or failures.is_recorded(error.__cause__)
         if answered or not error.sent:
             return error
         return failures.unknown(self._where, self.command, error)
@@ -184,8 +188,9 @@ class Request(Generic[R]):
 
 
 @lru_cache(maxsize=256)
-def _recorded(op: Op) -> Op:
+def _recorded(op: Op, *, when_full: bool) -> Op:
     source = _PLAIN if op.script is None else f"local function operation(KEYS, ARGV)\n{op.script.source}\nend\n"
+    source += _WHEN_FULL if when_full else ""
     return Op(op.name, op.type, repeatable=True, recorded=True, script=Script(source + _RECORDED))
 
 
@@ -201,7 +206,9 @@ class Requests:
         self._records = records
         # In a transaction, what may be repeated may not be so alone.
         self._requests = [
-            None if (one.command.op.reads if atomic else one.command.op.repeatable) else Request(records, one.command)
+            None
+            if (one.command.op.reads if atomic else one.command.op.repeatable)
+            else Request(records, one.command, atomic=atomic)
             for one in pending
         ]
         self.shadows: list[Pending[object]] = [
@@ -240,7 +247,8 @@ class Requests:
                     self._records.useless.append(request.record)
             else:
                 error = shadow.error or reason
-                if isinstance(error, RedisextError) and not error.sent:
+                # Of what may be tried again there is none, or one that keeps it from being carried out.
+                if isinstance(error, RedisextError) and not error.sent and not error.retriable:
                     self._records.useless.append(request.record)
                 if error is not None:
                     one.fail(request.final(error) if isinstance(error, RedisextError) else error)

@@ -68,13 +68,11 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
-        self._check_open()
         if pending:
             self._carry_out(self._try_many, pending, atomic=False)
 
     def commit(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all together, on the primary."""
-        self._check_open()
         self._carry_out(self.try_commit, pending, atomic=True)
 
     @contextmanager
@@ -87,7 +85,12 @@ class RedisBackend(Servers["_Node"], Batches):
     def persist(self, command: Command[R], patience: float | None) -> R:
         """Carry out *command*, and try again for so many seconds."""
         trying = Patience(patience)
-        result = trying.persist(lambda: command.read(self._node(command.op).call(command)))
+
+        def attempt() -> R:
+            self._check_open()  # it may be closed by another thread, between two attempts
+            return command.read(self._node(command.op).call(command))
+
+        result = trying.persist(attempt)
         if self._records is not None and command.op.recorded and not trying.doubt:
             self._records.useless.append(command.keys[-1])
         return result
@@ -112,10 +115,12 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def try_commit(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all together, once."""
+        self._check_open()
         with self._primary.session(()) as session:
             session.commit(pending)
 
     def _try_many(self, pending: Sequence[Pending[object]]) -> None:
+        self._check_open()
         by_node = self._parts(pending)
         unreached = 0
         for node, its in by_node.items():

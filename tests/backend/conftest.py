@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
 from tests.backend.observe import Sockets, open_sockets
+from tests.blocks import DRIVERS, AsyncDriver, Driver, SyncDriver
 from tests.proxy import Proxy
 from tests.servers import RedisServer
 
@@ -48,3 +50,22 @@ def proxy(server: RedisServer) -> Iterator[Proxy]:
     server.call("FLUSHALL")
     with Proxy(server.port) as proxy:
         yield proxy
+
+
+@pytest.fixture(params=list(DRIVERS))
+def kind_of_driver(request: pytest.FixtureRequest) -> type[SyncDriver | AsyncDriver]:
+    return DRIVERS[request.param]
+
+
+@pytest.fixture
+def made(kind_of_driver: type[SyncDriver | AsyncDriver]) -> Iterator[Callable[..., Driver]]:
+    """Makes a driver of a backend, which is closed after the test."""
+    drivers: list[Driver] = []
+
+    def make(url: str, **options: Any) -> Driver:
+        drivers.append(kind_of_driver(url, **options))
+        return drivers[-1]
+
+    yield make
+    for driver in drivers:
+        driver.end()

@@ -1,6 +1,7 @@
 """What a caller is told when the server or the network fails, and what has then been done.
 
-Each command is tried once: if it may have been carried out, and must not be repeated, the error says so.
+Without a deadline, each command is tried once: if it may have been carried out, and must not be repeated, the error
+says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 import redis
 
 import redisext
-from redisext import Backend, Counter, HashMap, Lock, Map, Queue, SortedSet
+from redisext import Backend, Counter, HashMap, Lock, Map, Pool, Queue, SortedSet
 from redisext.backend.connections import Connection
 from redisext.command import Command, Op, Script
 from redisext.errors import (
@@ -192,10 +193,16 @@ class TestReplyLost:
         ("BRPOP", lambda db: Queue[str]("jobs", db).pop_wait(1), "brpop"),
         ("HINCRBY", lambda db: HashMap[str, int]("stock", db).incr("apples"), "hincrby"),
         ("SET", lambda db: db.execute(Lock("nightly", db).commands.acquire("token", 30)), "set"),
+        ("SET", lambda db: Counter[int]("hits", db).set(5), "set"),
+        ("PEXPIRE", lambda db: Counter[int]("hits", db).expire(60), "pexpire"),
+        ("SADD", lambda db: Pool[str]("tags", db).update({"a"}), "sadd"),
+        ("HSET", lambda db: HashMap[str, int]("stock", db).update(apples=3), "hset"),
         ("release the lock", lambda db: Lock("nightly", db).release(), "evalsha"),
     )
 
-    @pytest.mark.parametrize(("op", "use", "word"), UNREPEATABLE, ids=[op for op, _, _ in UNREPEATABLE])
+    @pytest.mark.parametrize(
+        ("op", "use", "word"), UNREPEATABLE, ids=[f"{number} {one[0]}" for number, one in enumerate(UNREPEATABLE)]
+    )
     def test_what_must_not_be_repeated_is_sent_once_and_its_outcome_is_unknown(
         self, proxy: Proxy, server: RedisServer, db: Backend, op: str, use: Use, word: str
     ) -> None:
@@ -234,9 +241,9 @@ class TestReplyLost:
 
     REPEATABLE: tuple[tuple[str, Use], ...] = (
         ("GET", lambda db: Counter[int]("hits", db).get()),
-        ("SET", lambda db: Counter[int]("hits", db).set(5)),
         ("LRANGE", lambda db: Queue[str]("jobs", db).items()),
-        ("PEXPIRE", lambda db: Counter[int]("hits", db).expire(60)),
+        ("TTL", lambda db: Counter[int]("hits", db).ttl()),
+        ("extend the lock", lambda db: Lock("nightly", db).extend(30)),
     )
 
     @pytest.mark.parametrize(("op", "use"), REPEATABLE, ids=[op for op, _ in REPEATABLE])

@@ -133,6 +133,8 @@ class TestFork:
 
 
 class TestInterrupts:
+    # An interrupt would leave coverage's own lock held.
+    @pytest.mark.usefixtures("unmeasured")
     def test_at_whatever_instant_they_come_nothing_is_lost_or_shifted(
         self, server: RedisServer, url: str, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -62,6 +62,7 @@ class Totals:
 
     rounds: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
+    reasons: Counter[tuple[Outcome, str]] = field(default_factory=Counter[tuple[Outcome, str]])
     faults: Counter[str] = field(default_factory=Counter[str])
     findings: Findings = field(default_factory=Findings)
     longest_gap: float = 0.0
@@ -74,7 +75,7 @@ class Totals:
         lines = [
             ("rounds", self.rounds),
             ("operations tried", told.total()),
-            *((f"  {outcome.value}", told[outcome]) for outcome in Outcome),
+            *(line for outcome in Outcome for line in self._of(outcome)),
             ("faults injected", self.faults.total()),
             *((f"  {name}", number) for name, number in sorted(self.faults.items())),
             ("duplicates", len(self.findings.duplicates)),
@@ -85,6 +86,10 @@ class Totals:
         ]
         table = "\n".join(f"{name:<32}{number:>10,}" for name, number in lines)
         return f"{table}\n{'longest gap':<32}{self.longest_gap:>10.3f} s"
+
+    def _of(self, outcome: Outcome) -> list[tuple[str, int]]:
+        reasons = sorted((why, number) for (its, why), number in self.reasons.items() if its is outcome)
+        return [(f"  {outcome.value}", self.outcomes[outcome]), *((f"    {why}", number) for why, number in reasons)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,14 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"redisext.connect takes no {', '.join(sorted(unknown))}")
         return 2
     tell(f"seed {asked.seed}")
-    faces: list[str] = ["sync", "async"] if asked.face == "both" else [asked.face]
+    faces: list[str] = ["sync", "async", "mixed"] if asked.face == "all" else [asked.face]
     totals = Totals()
     until = time.monotonic() + asked.minutes * 60
     with FaultyServer() as server, RedisServer(replica_of=server) as replica:
         while totals.rounds < asked.rounds if asked.rounds else time.monotonic() < until:
             seed: int = asked.seed + totals.rounds
             face = faces[seed % len(faces)]
-            findings = play(totals, server, replica, seed=seed, face=face, repeats=asked.repeats, options=options)
+            findings = play(totals, server, replica, seed=seed, face=face, options=options)
             tell(
                 f"round {totals.rounds:>4}  seed {seed}  {face:<5}  {totals.outcomes[Outcome.ACKNOWLEDGED]:>9,} "
                 f"acknowledged  {totals.faults.total():>7,} faults  {'ok' if findings.none else 'WRONG'}"
@@ -119,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"nothing twice, nothing lost, nothing silent (seed {asked.seed})")
         return 0
     again = [f"--seed {totals.seeds[0]} --rounds 1", f"--face {asked.face}"]
-    again += ["--exactly-once"] * asked.exactly_once + ["--repeats"] * asked.repeats
+    again += ["--exactly-once"] * asked.exactly_once
     again += [] if asked.deadline is None else [f"--deadline {asked.deadline}"]
     tell(f"wrong in the rounds of the seeds {', '.join(map(str, totals.seeds))}; the first again:")
     tell(f"python -m tests.faults {' '.join(again)}")
@@ -139,13 +144,12 @@ def play(
     *,
     seed: int,
     face: str,
-    repeats: bool,
     options: dict[str, Any],
 ) -> Findings:
     """One round, added to the totals; what was wrong with it."""
     random = Random(f"round {seed}")
     server.call("FLUSHALL")
-    workloads = [made(repeats=repeats) for made in random.sample(WORKLOADS, 4)]
+    workloads = [made() for made in random.sample(WORKLOADS, 4)]
     history, over = History(), threading.Event()
     findings = Findings()
     with Proxy(server.port) as proxy:
@@ -177,6 +181,7 @@ def play(
         findings.add(judge(workloads, history, db))
     totals.rounds += 1
     totals.outcomes += history.outcomes
+    totals.reasons += history.reasons
     totals.longest_gap = max(totals.longest_gap, history.longest_gap())
     totals.findings.add(findings)
     return findings
@@ -222,14 +227,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=1, help="how long to go on (1)")
     parser.add_argument("--rounds", type=int, default=0, help="how many rounds, whatever time they take")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the first round (the clock's)")
-    parser.add_argument("--face", choices=["sync", "async", "both"], default="both")
+    parser.add_argument("--face", choices=["sync", "async", "mixed", "all"], default="all", help="in turn")
     parser.add_argument("--deadline", type=float, help="seconds for which the backends retry, if they can")
     parser.add_argument("--exactly-once", action="store_true", help="have the backends carry out everything once")
-    parser.add_argument(
-        "--repeats",
-        action="store_true",
-        help="let what is harmless to repeat take effect again after others' changes, as sending it again may do",
-    )
     return parser
 
 

@@ -243,6 +243,40 @@ def agreed(defaults: Sequence[Record], held: Mapping[Hashable, Hashable]) -> Fin
     return findings
 
 
+def moved(records: Sequence[Record], left: int, right: int, notes: Mapping[str, int]) -> Findings:
+    """Units moved between two sides that begin with nothing, each move noted as often as it was made: all or nothing.
+
+    Each record has its note as its argument, and as its answer (which way, what was read of the left side before if
+    anything was, and what both sides came to). A note is kept with the way: "x +1".
+    """
+    findings = Findings()
+    where = records[0].structure if records else "?"
+    if left + right:
+        findings.wrong.append(f"{where}: a part of a move was carried out: left is {left}, right is {right}")
+    if left != sum(int(note.rpartition(" ")[2]) * times for note, times in notes.items()):
+        findings.wrong.append(f"{where}: left is {left}, which is not what was noted")
+    made = Counter({note.rpartition(" ")[0]: 0 for note in notes})
+    for note, times in notes.items():
+        made[note.rpartition(" ")[0]] += times
+    for one in records:
+        times = made.pop(str(one.argument), 0)
+        if times > 1:
+            findings.duplicates.append(f"{where}: the move {one.argument!r} was made {times} times")
+        if one.failed and times:
+            findings.wrong.append(f"{where}: the move {one.argument!r} was made, though it was said: {one.error}")
+        if not one.acknowledged:
+            continue
+        by, seen, its_left, its_right = cast("tuple[int, int | None, int, int]", one.answer)
+        if f"{one.argument} {by:+}" not in notes:
+            findings.losses.append(f"{where}: the move {one.argument!r} is not noted")
+        if its_left + its_right:
+            findings.wrong.append(f"{where}: the move {one.argument!r} saw a part of another: {one.answer}")
+        if seen is not None and seen + by != its_left:
+            findings.wrong.append(f"{where}: the move {one.argument!r} began from what was not there: {one.answer}")
+    findings.wrong += [f"{where}: nobody asked for the move {note!r}" for note in made]
+    return findings
+
+
 def exclusive(records: Sequence[Record], expiry: float) -> Findings:
     """`acquire` (its answer a token, or None) and `release(token)` of a lock: never two holders, and no hold untold.
 

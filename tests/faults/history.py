@@ -17,8 +17,9 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
-from redisext.errors import CommandRefused, ConnectionFailed, OutcomeUnknown, Timeout
+from redisext.errors import BatchError, CommandRefused, Conflict, ConnectionFailed, OutcomeUnknown, Timeout
 
 
 class Outcome(Enum):
@@ -66,12 +67,22 @@ class Record:
         return f"{self.worker} {self.operation}({argument}) on {self.structure} -> {told}"
 
 
+class Cancelled(Exception):
+    """A call was cancelled: it may have been carried out, unless what it took is `put_back`."""
+
+    def __init__(self, *, put_back: bool) -> None:
+        super().__init__("it was cancelled")
+        self.put_back = put_back
+
+
 class Asked:
-    """A call that is being made."""
+    """A call that is being made: its `record`, which tells the outcome once it has ended."""
 
     answer: object = None
-    record: Record
-    """There once the block has ended."""
+
+    def __init__(self, record: Record, *, reads: bool) -> None:
+        self.record = record
+        self.reads = reads
 
 
 class History:
@@ -81,6 +92,7 @@ class History:
         self.unexpected: list[Record] = []
         self._records = list(records)
         self._outcomes = Counter(one.outcome for one in self._records)
+        self._reasons = Counter[tuple[Outcome, str]]()
         self._lock = threading.Lock()
 
     @property
@@ -98,6 +110,12 @@ class History:
         """How many calls had each outcome."""
         with self._lock:
             return Counter(self._outcomes)
+
+    @property
+    def reasons(self) -> Counter[tuple[Outcome, str]]:
+        """Of those that were not acknowledged: how many, by outcome and kind of error."""
+        with self._lock:
+            return Counter(self._reasons)
 
     def of(self, structure: str, *operations: str) -> list[Record]:
         """The records of one structure, or only of these operations on it."""
@@ -118,42 +136,77 @@ class History:
 
     @contextmanager
     def asking(
-        self, worker: str, structure: str, operation: str, argument: object = None, *, repeatable: bool = False
+        self, worker: str, structure: str, operation: str, argument: object = None, *, reads: bool = False
     ) -> Generator[Asked]:
-        """Around a call. One that is *repeatable* may have been carried out wherever it failed for the connection."""
-        asked = Asked()
-        started = time.monotonic()
-        outcome = Outcome.ACKNOWLEDGED
-        expected = True
-        error: BaseException | None = None
+        """Around a call. Of one that only *reads*, no outcome is unknown."""
+        asked = self.begin(worker, structure, operation, argument, reads=reads)
         try:
             yield asked
-        except Exception as raised:  # noqa: BLE001  # the record tells of it
-            outcome, expected = _meaning(raised, repeatable=repeatable)
-            error = raised
-        except BaseException as raised:  # the worker is stopped, in the midst of it
-            outcome, error = Outcome.UNKNOWN, raised
+        except Exception as error:  # noqa: BLE001  # the record tells of it
+            self.end(asked, error)
+        except BaseException as error:  # the worker is stopped, in the midst of it
+            self.end(asked, error)
             raise
-        finally:
-            told = "" if error is None else f"{type(error).__name__}: {error}"
-            record = Record(
-                worker, structure, operation, argument, started, time.monotonic(), outcome, asked.answer, told
-            )
-            asked.record = record if record.acknowledged else replace(record, answer=None)
-            with self._lock:
-                self._records.append(asked.record)
-                self._outcomes[outcome] += 1
-                if not expected:
-                    self.unexpected.append(asked.record)
+        else:
+            self.end(asked)
+
+    def begin(
+        self, worker: str, structure: str, operation: str, argument: object = None, *, reads: bool = False
+    ) -> Asked:
+        """The beginning of a call, where several begin at once."""
+        now = time.monotonic()
+        return Asked(Record(worker, structure, operation, argument, now, now, Outcome.UNKNOWN), reads=reads)
+
+    def end(self, asked: Asked, error: BaseException | None = None) -> None:
+        """Its end, which may have been an error."""
+        outcome, expected = (Outcome.ACKNOWLEDGED, True) if error is None else _meaning(error, reads=asked.reads)
+        asked.record = replace(
+            asked.record,
+            ended=time.monotonic(),
+            outcome=outcome,
+            answer=asked.answer if error is None else None,
+            error="" if error is None else f"{type(error).__name__}: {error}",
+        )
+        with self._lock:
+            self._records.append(asked.record)
+            self._outcomes[outcome] += 1
+            if error is not None:
+                self._reasons[outcome, _reason(error)] += 1
+            if not expected:
+                self.unexpected.append(asked.record)
 
 
-def _meaning(error: Exception, *, repeatable: bool) -> tuple[Outcome, bool]:
+def _meaning(error: BaseException, *, reads: bool) -> tuple[Outcome, bool]:
     """What the caller knows by this error, and whether it is one that may come."""
+    if isinstance(error, BatchError):
+        meanings = [_meaning(one, reads=reads) for one in error.exceptions]
+        unknown = any(outcome is Outcome.UNKNOWN for outcome, _ in meanings)
+        return Outcome.UNKNOWN if unknown else Outcome.FAILED, all(expected for _, expected in meanings)
     if isinstance(error, OutcomeUnknown):
-        # That it was raised for what may be repeated would be wrong, but it is what is known.
-        return Outcome.UNKNOWN, not repeatable
-    if isinstance(error, (ConnectionFailed, Timeout)):
-        return Outcome.UNKNOWN if repeatable else Outcome.FAILED, True
-    if isinstance(error, CommandRefused):
+        # That it was raised for what only reads would be wrong, but it is what is known.
+        return Outcome.UNKNOWN, not reads
+    if isinstance(error, Cancelled):
+        return (Outcome.FAILED if error.put_back else Outcome.UNKNOWN), True
+    if isinstance(error, (ConnectionFailed, Timeout, CommandRefused, Conflict)):
         return Outcome.FAILED, True
-    return Outcome.UNKNOWN, False
+    return Outcome.UNKNOWN, not isinstance(error, Exception)
+
+
+def _reason(error: BaseException) -> str:
+    """In a word or two, for a table."""
+    if isinstance(error, BatchError):
+        return f"{_reason(error.exceptions[0])}, of a transaction"
+    if isinstance(error, CommandRefused):
+        text = str(error)
+        return next((code for code, says in _CODES.items() if says in text), type(error).__name__)
+    return type(error).__name__
+
+
+_CODES: Final = {
+    "OOM": "maxmemory",
+    "READONLY": "read only replica",
+    "BUSY": "busy",
+    "EXECABORT": "transaction discarded",
+    "UNBLOCKED": "UNBLOCKED",
+}
+"""How an error reply begins, where the client has cut that off, and what it says."""

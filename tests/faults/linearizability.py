@@ -264,16 +264,9 @@ Value = tuple[Hashable]
 
 
 class RegisterModel:
-    """`set(value)`, `get()`, `setdefault(value)`, `incr(by)`, `remove()`; None where nothing is.
-
-    With *repeats*, a `set` may have its effect so many times more, at any time after its beginning: where it is sent
-    again because its reply was lost, the first may have been carried out, and may be carried out after the second.
-    """
+    """`set(value)`, `get()`, `setdefault(value)`, `incr(by)`, `remove()`; None where nothing is."""
 
     initial: Value = (None,)
-
-    def __init__(self, repeats: int = 0) -> None:
-        self.repeats = repeats
 
     def step(self, state: Value, call: Call) -> Value | None:
         [held] = state
@@ -298,16 +291,9 @@ class RegisterModel:
 
     def calls(self, records: Sequence[Record]) -> list[Call]:
         calls = calls_of(records)
-        seen = _first_seen(calls)
         if all(one.operation in ("get", "set") for one in calls) and _differ(calls, "set"):
-            calls = _seen_by(calls, "set", seen)
-        again = [
-            Call("set", one.argument, None, one.started, None, told=False)
-            for one in calls
-            if one.operation == "set" and one.argument in seen
-            for _ in range(self.repeats)
-        ]
-        return calls + again
+            calls = _seen_by(calls, "set", _first_seen(calls))
+        return calls
 
 
 Items = tuple[Hashable, ...]

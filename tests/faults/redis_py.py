@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
@@ -12,8 +12,8 @@ import redis
 
 from redisext.backend.abc import Session
 from redisext.batch import Batches, Pending
-from redisext.command import Command, written_out
-from redisext.errors import CommandRefused, ConnectionFailed, OutcomeUnknown
+from redisext.command import Command, Reply, written_out
+from redisext.errors import CommandRefused, ConnectionFailed, OutcomeUnknown, RedisextError
 
 R = TypeVar("R")
 
@@ -41,24 +41,35 @@ class RedisPyBackend(Batches):
         return self
 
     def execute(self, command: Command[R]) -> R:
+        return command.read(self._reply(command))
+
+    def _reply(self, command: Command[object]) -> Reply:
         try:
             try:
                 reply = self._client.execute_command(*written_out(command.words))
             except redis.exceptions.NoScriptError:
                 reply = self._client.execute_command(*written_out(command.words_in_full))
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            if command.op.repeatable:
+            if command.op.reads:
                 raise ConnectionFailed(str(error)) from error
             raise OutcomeUnknown(str(error), command) from error
         except redis.exceptions.ResponseError as error:
             raise CommandRefused(str(error)) from error
-        return command.read(reply)
+        return reply
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
-        raise NotImplementedError
+        for one in pending:
+            try:
+                one.settle(self._reply(one.command))
+            except RedisextError as error:
+                one.fail(error)
 
-    def session(self, watch: Sequence[bytes] = ()) -> AbstractContextManager[Session]:
-        raise NotImplementedError
+    @contextmanager
+    def session(self, watch: Sequence[bytes] = ()) -> Generator[Session]:
+        with cast("Any", self._client).pipeline() as pipeline:
+            if watch:
+                pipeline.watch(*watch)
+            yield _Session(pipeline)
 
     def close(self) -> None:
         self._client.close()
@@ -70,3 +81,36 @@ class RedisPyBackend(Batches):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self.close()
+
+
+# As above.
+_WATCH_ERROR: Final[type[Exception]] = getattr(redis.exceptions, "WatchError")  # noqa: B009
+
+
+class _Session:
+    """A pipeline, which sends a transaction again unless something is watched."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+
+    def execute(self, command: Command[R]) -> R:
+        return command.read(self._pipeline.execute_command(*written_out(command.words_in_full)))
+
+    def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        self._pipeline.multi()
+        for one in pending:
+            self._pipeline.execute_command(*written_out(one.command.words_in_full))
+        try:
+            replies = self._pipeline.execute(raise_on_error=False)
+        except _WATCH_ERROR:
+            return False
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            for one in pending:
+                one.fail(OutcomeUnknown(str(error), one.command))
+            return True
+        for one, reply in zip(pending, replies, strict=True):
+            if isinstance(reply, redis.exceptions.ResponseError):
+                one.fail(CommandRefused(str(reply)))
+            else:
+                one.settle(reply)
+        return True

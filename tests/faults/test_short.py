@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -40,13 +40,30 @@ def faulty() -> Iterator[FaultyServer]:
 def test_nothing_is_done_twice_nothing_is_lost_and_nobody_is_misled(
     faulty: FaultyServer, workload: Workload, face: str
 ) -> None:
+    history = under_faults(faulty, [workload], face, CALLS)
+    assert history.outcomes[Outcome.UNKNOWN]
+
+
+@pytest.mark.parametrize("face", ["sync", "async", "mixed"])
+@pytest.mark.parametrize("options", [{"deadline": 5}, {"exactly_once": True}], ids=["deadline", "exactly once"])
+def test_the_same_where_it_is_tried_again(faulty: FaultyServer, options: dict[str, Any], face: str) -> None:
+    history = under_faults(faulty, [made() for made in WORKLOADS], face, CALLS * 6, **options)
+    assert bool(history.outcomes[Outcome.UNKNOWN]) is ("exactly_once" not in options)
+    # All faults were over in time. What a transaction reads that is not tried again is not read either.
+    failed = {reason for outcome, reason in history.reasons if outcome is Outcome.FAILED}
+    assert failed <= ({"Cancelled"} if "exactly_once" in options else {"ConnectionFailed"})
+
+
+def under_faults(faulty: FaultyServer, workloads: Sequence[Workload], face: str, calls: int, **options: Any) -> History:
+    """What workers saw who made so many calls under each fault, of which nothing was wrong."""
     faulty.call("FLUSHALL")
     history, enough = History(), threading.Event()
+    options = {**OPTIONS, **options}
     with Proxy(faulty.port) as proxy:
-        running = start(partial(run, face, [workload], proxy.url, history, seed=SEED, enough=enough.is_set, **OPTIONS))
+        running = start(partial(run, face, workloads, proxy.url, history, seed=SEED, enough=enough.is_set, **options))
 
         def go_on() -> None:
-            goal = history.acknowledged + CALLS
+            goal = history.acknowledged + calls
             wait_until(lambda: history.acknowledged >= goal or running.done(), "they go on", PATIENCE)
 
         for kind in OF_THE_NETWORK:
@@ -61,7 +78,7 @@ def test_nothing_is_done_twice_nothing_is_lost_and_nobody_is_misled(
     settle(faulty)
 
     with redisext.connect(faulty.url) as db:
-        findings = judge([workload], history, db)
+        findings = judge(workloads, history, db)
     assert findings.none, f"seed {SEED}\n{findings}"
     assert all(proxy.injected[kind] for kind in OF_THE_NETWORK)
-    assert history.outcomes[Outcome.UNKNOWN]
+    return history

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 import redisext
 from redisext.backend.abc import Backend
 from redisext.command import Command, Op
-from redisext.errors import CommandRefused, ConnectionFailed, OutcomeUnknown, Timeout
+from redisext.errors import BatchError, CommandRefused, Conflict, ConnectionFailed, OutcomeUnknown, Timeout
 from tests.faults import checker, linearizability, processes
 from tests.faults.__main__ import main
-from tests.faults.checker import Elements
-from tests.faults.history import History, Outcome, Record
+from tests.faults.checker import Elements, Findings
+from tests.faults.history import Cancelled, History, Outcome, Record
 from tests.faults.linearizability import (
     Call,
     CounterModel,
@@ -42,6 +42,7 @@ from tests.faults.processes import FaultyServer, settle
 from tests.faults.redis_py import RedisPyBackend
 from tests.faults.workload import (
     WORKLOADS,
+    BatchWorkload,
     CounterWorkload,
     HashMapWorkload,
     LockWorkload,
@@ -51,10 +52,13 @@ from tests.faults.workload import (
     QueueWorkload,
     SortedSetWorkload,
     StackWorkload,
+    TransactionWorkload,
     UpdateWorkload,
+    WaitingWorkload,
     Workload,
     after,
     judge,
+    run_tasks,
     run_threads,
 )
 from tests.proxy import Commands, Fault, Kind, Proxy, Replies, at_random, every, the_next
@@ -315,10 +319,15 @@ MEANINGS: tuple[tuple[Exception, bool, Outcome, bool], ...] = (
     (OutcomeUnknown("?", INCREMENT), False, Outcome.UNKNOWN, True),
     (OutcomeUnknown("?", INCREMENT), True, Outcome.UNKNOWN, False),
     (ConnectionFailed("?"), False, Outcome.FAILED, True),
-    (ConnectionFailed("?"), True, Outcome.UNKNOWN, True),
+    (ConnectionFailed("?"), True, Outcome.FAILED, True),
     (Timeout("?"), False, Outcome.FAILED, True),
-    (Timeout("?"), True, Outcome.UNKNOWN, True),
     (CommandRefused("READONLY"), False, Outcome.FAILED, True),
+    (Conflict("?"), False, Outcome.FAILED, True),
+    (BatchError("?", [CommandRefused("OOM"), Timeout("?")]), False, Outcome.FAILED, True),
+    (BatchError("?", [OutcomeUnknown("?", INCREMENT), Timeout("?")]), False, Outcome.UNKNOWN, True),
+    (BatchError("?", [CommandRefused("OOM"), ValueError("?")]), False, Outcome.UNKNOWN, False),
+    (Cancelled(put_back=True), False, Outcome.FAILED, True),
+    (Cancelled(put_back=False), False, Outcome.UNKNOWN, True),
     (ValueError("?"), False, Outcome.UNKNOWN, False),
 )
 
@@ -337,15 +346,15 @@ class TestHistory:
         assert before <= record.started <= record.ended <= time.monotonic()
         assert history.outcomes == {Outcome.ACKNOWLEDGED: 1}
 
-    @pytest.mark.parametrize(("error", "repeatable", "outcome", "expected"), MEANINGS)
+    @pytest.mark.parametrize(("error", "reads", "outcome", "expected"), MEANINGS)
     def test_an_error_tells_what_is_known(
-        self, error: Exception, repeatable: bool, outcome: Outcome, expected: bool
+        self, error: Exception, reads: bool, outcome: Outcome, expected: bool
     ) -> None:
         def fail() -> None:
             raise error
 
         history = History()
-        with history.asking("one", "jobs", "push", repeatable=repeatable) as call:
+        with history.asking("one", "jobs", "push", reads=reads) as call:
             fail()
         assert call.record.outcome is outcome
         assert type(error).__name__ in call.record.error
@@ -683,19 +692,6 @@ HISTORIES: tuple[tuple[str, Model[Any], list[Record], bool], ...] = (
             ),
         ],
         False,
-    ),
-    (
-        "the same where a write is repeated",
-        RegisterModel(repeats=1),
-        [
-            *(asked("set", "x", at=(0, 9)), asked("set", "y", at=(0, 9))),
-            *(
-                asked("get", None, "x", at=(1, 2)),
-                asked("get", None, "y", at=(3, 4)),
-                asked("get", None, "x", at=(5, 6)),
-            ),
-        ],
-        True,
     ),
     (
         "an unknown write that is seen late",
@@ -1121,13 +1117,17 @@ class TestRedisPy:
         (HashMapWorkload, "losses"),
         (SortedSetWorkload, "duplicates"),
         (LockWorkload, "wrong"),
+        (BatchWorkload, "duplicates"),
+        (TransactionWorkload, "duplicates"),
+        (WaitingWorkload, "losses"),
     )
 
     @pytest.mark.parametrize(("workload", "what"), FOUND)
     def test_sending_again_is_found(self, faulty: FaultyServer, workload: type[Workload], what: str) -> None:
         history, made = History(), [workload()]
         with Proxy(faulty.port) as proxy:
-            proxy.arm(Fault(Kind.DROP_REPLY), every(4))
+            # Of a transaction's many replies, few may be lost, or none of them ends.
+            proxy.arm(Fault(Kind.DROP_REPLY), every(23 if workload in (BatchWorkload, TransactionWorkload) else 4))
             over_redis_py("sync", made, proxy.url, history, seed=SEED, enough=after(history, 200))
         settle(faulty)
         with redisext.connect(faulty.url) as db:
@@ -1155,16 +1155,16 @@ def test_a_write_that_is_sent_again_after_somebody_elses_is_found(faulty: Faulty
     history = History()
 
     def get(db: Backend) -> None:
-        with history.asking("two", "map:0", "get", repeatable=True) as call:
+        with history.asking("two", "map:0", "get", reads=True) as call:
             call.answer = redisext.Map[str]("map:0", db).get()
 
     with Proxy(faulty.port) as proxy, redisext.connect(proxy.url) as one, redisext.connect(faulty.url) as two:
-        with history.asking("one", "map:0", "set", "x", repeatable=True) as call:
+        with history.asking("one", "map:0", "set", "x") as call:
             proxy.arm(Fault(Kind.DROP_REPLY), the_next(), "SET")
             with pytest.raises(ConnectionFailed):
                 redisext.Map[str]("map:0", one).set("x")
             get(two)
-            with history.asking("two", "map:0", "set", "y", repeatable=True) as other:
+            with history.asking("two", "map:0", "set", "y") as other:
                 other.answer = redisext.Map[str]("map:0", two).set("y")
             get(two)
             call.answer = redisext.Map[str]("map:0", one).set("x")  # again
@@ -1172,7 +1172,60 @@ def test_a_write_that_is_sent_again_after_somebody_elses_is_found(faulty: Faulty
         told = [record.answer for record in history.of("map:0", "get")]
         assert told == ["x", "y", "x"]
         assert judge([MapWorkload()], history, two).wrong
-        assert judge([MapWorkload(repeats=True)], history, two).none
+
+
+MOVES: tuple[tuple[str, list[Record], tuple[int, int], dict[str, int], str], ...] = (
+    (
+        "as it was told",
+        [asked("move", "a", (1, None, 1, -1)), asked("move", "b", (-1, 1, 0, 0), at=(2, 3))],
+        (0, 0),
+        {"a +1": 1, "b -1": 1},
+        "",
+    ),
+    ("one that may have been made", [asked("move", "a", outcome=Outcome.UNKNOWN)], (1, -1), {"a +1": 1}, ""),
+    ("a half", [asked("move", "a", outcome=Outcome.UNKNOWN)], (1, 0), {"a +1": 1}, "wrong"),
+    ("another half", [asked("move", "a", outcome=Outcome.UNKNOWN)], (1, -1), {}, "wrong"),
+    ("made twice", [asked("move", "a", (1, None, 1, -1))], (2, -2), {"a +1": 2}, "duplicates"),
+    ("gone", [asked("move", "a", (1, None, 1, -1))], (0, 0), {}, "losses"),
+    ("failed, and made", [asked("move", "a", outcome=Outcome.FAILED)], (1, -1), {"a +1": 1}, "wrong"),
+    ("by nobody", [asked("move", "a", (1, None, 1, -1))], (2, -2), {"a +1": 1, "b +1": 1}, "wrong"),
+    ("in the midst of another", [asked("move", "a", (1, None, 1, 0))], (1, -1), {"a +1": 1}, "wrong"),
+    ("from what was not there", [asked("move", "a", (1, 5, 1, -1))], (1, -1), {"a +1": 1}, "wrong"),
+)
+
+
+@pytest.mark.parametrize(
+    ("records", "sides", "notes", "what"), [one[1:] for one in MOVES], ids=[one[0] for one in MOVES]
+)
+def test_moves_are_made_as_a_whole(
+    records: list[Record], sides: tuple[int, int], notes: dict[str, int], what: str
+) -> None:
+    findings = checker.moved(records, *sides, notes)
+    found = {name for name in ("duplicates", "losses", "wrong") if getattr(findings, name)}
+    assert found == ({what} if what else set())
+
+
+class TestCancelling:
+    async def _run(self, server: FaultyServer, *, puts_back: bool, exactly_once: bool) -> tuple[History, Findings]:
+        server.call("FLUSHALL")
+        history, made = History(), [WaitingWorkload()]
+        async with redisext.aconnect(server.url, exactly_once=exactly_once) as db:
+            enough = after(history, 300)
+            await run_tasks(made, db, history, seed=SEED, enough=enough, puts_back=puts_back)
+        with redisext.connect(server.url) as direct:
+            return history, judge(made, history, direct)
+
+    def test_what_is_cancelled_takes_nothing_where_replies_are_recorded(self, faulty: FaultyServer) -> None:
+        history, findings = asyncio.run(self._run(faulty, puts_back=True, exactly_once=True))
+        assert findings.none, str(findings)
+        assert history.reasons[Outcome.FAILED, "Cancelled"]
+
+    def test_elsewhere_it_takes_and_that_is_found(self, faulty: FaultyServer) -> None:
+        _, findings = asyncio.run(self._run(faulty, puts_back=True, exactly_once=False))
+        assert findings.losses
+        history, findings = asyncio.run(self._run(faulty, puts_back=False, exactly_once=False))
+        assert findings.none, str(findings)
+        assert history.reasons[Outcome.UNKNOWN, "Cancelled"]
 
 
 class TestLongRun:

@@ -19,17 +19,21 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import redisext
 from redisext.backend.abc import AsyncBackend, Backend
+from redisext.batch import AsyncTransaction, Pending, Transaction
+from redisext.command import Command
 from redisext.errors import LockNotOwned
 from tests.faults import checker
 from tests.faults.checker import Elements, Findings
-from tests.faults.history import History, Outcome, Record
+from tests.faults.history import Cancelled, History, Outcome, Record
 from tests.faults.linearizability import (
     CounterModel,
     LockModel,
@@ -38,6 +42,7 @@ from tests.faults.linearizability import (
     StackModel,
     by_structure,
 )
+from tests.threads import start
 
 PACE: Final = 0.003
 """How long (seconds) a worker whose call failed waits before the next one."""
@@ -58,7 +63,7 @@ class Call:
     """A call of `method` on the structure of this `kind` under `key`, and how it is recorded.
 
     `read` makes the answer of the structure and what the method gave; where it raises the error in `refused`, the other
-    one there is the answer.
+    one there is the answer. A task cancels it after `cancel` seconds.
     """
 
     kind: str
@@ -67,12 +72,22 @@ class Call:
     argument: object
     method: str
     arguments: tuple[object, ...] = ()
-    repeatable: bool = False
+    reads: bool = False
     read: Callable[[object, object], object] = _itself
     refused: tuple[type[Exception], object] | None = None
+    cancel: float | None = None
 
 
-Script: TypeAlias = Generator[Call, Record]
+@dataclass(frozen=True)
+class Together:
+    """Calls that are made in one batch, or, `atomic`, in one transaction."""
+
+    calls: Sequence[Call]
+    atomic: bool
+
+
+Script: TypeAlias = Generator[Call | Together, Sequence[Record]]
+"""What a worker does, and is told of it."""
 
 
 @dataclass
@@ -91,17 +106,11 @@ class Worker:
 
 
 class Workload(ABC):
-    """What is done with one structure. *repeats*: whether the backend may send again what it takes for harmless to.
-
-    A write that is sent again after somebody else's came in between undoes that: then no check can be as strict.
-    """
+    """What is done with one structure."""
 
     name: str
     per_key = 15
     """How many calls a worker makes on one key."""
-
-    def __init__(self, *, repeats: bool = False) -> None:
-        self.repeats = repeats
 
     def script(self, worker: Worker) -> Script:
         """The calls of one worker, without end."""
@@ -109,9 +118,9 @@ class Workload(ABC):
         while True:
             key = f"{self.name}:{number}"
             calls = self.calls(worker, key)
-            record = yield next(calls)
+            records = yield next(calls)
             for _ in range(self.per_key - 1):
-                record = yield calls.send(record)
+                records = yield calls.send(records)
             number += 1
             calls.close()
 
@@ -154,7 +163,7 @@ class CounterWorkload(Workload):
             if worker.random.random() < 0.8:
                 yield Call("Counter", key, "incr", 1, "incr")
             else:
-                yield Call("Counter", key, "get", None, "get", repeatable=True)
+                yield Call("Counter", key, "get", None, "get", reads=True)
 
     def check(self, records: Sequence[Record], key: str, db: Backend) -> Findings:
         held = redisext.Counter[int](key, db).get(0)
@@ -172,9 +181,9 @@ class MapWorkload(Workload):
         while True:
             if worker.random.random() < 0.5:
                 value = worker.new()
-                yield Call("Map", key, "set", value, "set", (value,), repeatable=True)
+                yield Call("Map", key, "set", value, "set", (value,))
             else:
-                yield Call("Map", key, "get", None, "get", repeatable=True)
+                yield Call("Map", key, "get", None, "get", reads=True)
 
     def check(self, records: Sequence[Record], key: str, db: Backend) -> Findings:
         held = redisext.Map[str](key, db).get()
@@ -182,8 +191,7 @@ class MapWorkload(Workload):
         tries = [one for one in _of(records, "set") if one.argument == held]
         if held is not None and not any(not one.failed for one in tries):
             findings.wrong.append(f"{key}: it holds {held!r}, which nobody set")
-        model = RegisterModel(repeats=1 if self.repeats else 0)
-        findings.add(checker.linearizable([*records, _final(key, "get", held)], model))
+        findings.add(checker.linearizable([*records, _final(key, "get", held)], RegisterModel()))
         return findings
 
 
@@ -197,8 +205,11 @@ class UpdateWorkload(Workload):
             item = worker.new()
             yield Call("Log", key, "push", item, "update", (partial(_appended, item),))
 
+    def _held(self, key: str, db: Backend) -> list[str]:
+        return redisext.Map[list[str]](key, db).get() or []
+
     def check(self, records: Sequence[Record], key: str, db: Backend) -> Findings:
-        held = redisext.Map[list[str]](key, db).get() or []
+        held = self._held(key, db)
         findings = Elements(records, held=held).check()
         findings.add(checker.in_order(records, (), held))
         findings.wrong += [
@@ -207,6 +218,20 @@ class UpdateWorkload(Workload):
             if one.acknowledged and cast("list[str]", one.answer)[-1] != one.argument
         ]
         return findings
+
+
+class UpdateValueWorkload(UpdateWorkload):
+    """The same of a hash map's value."""
+
+    name = "value"
+
+    def calls(self, worker: Worker, key: str) -> Script:
+        while True:
+            item = worker.new()
+            yield Call("Logs", key, "push", item, "update_value", ("log", partial(_appended, item)))
+
+    def _held(self, key: str, db: Backend) -> list[str]:
+        return redisext.HashMap[str, list[str]](key, db).get("log", [])
 
 
 def _appended(item: str, log: list[str] | None) -> list[str]:
@@ -225,10 +250,10 @@ class HashMapWorkload(Workload):
             if chance < 0.3:
                 mine.append(worker.new())
                 yield Call("HashMap", key, "push", mine[-1], "set", (mine[-1], "x"))
-            elif chance < 0.4 and not self.repeats:
+            elif chance < 0.4:
                 mine.append(worker.new())
                 pairs = {mine[-1]: "x"}
-                yield Call("HashMap", key, "push", mine[-1], "update", (pairs,), repeatable=True)
+                yield Call("HashMap", key, "push", mine[-1], "update", (pairs,))
             elif chance < 0.55 and mine:
                 field = mine.pop(worker.random.randrange(len(mine)))
                 yield Call("HashMap", key, "remove", field, "pop", (field, None), read=_is_there)
@@ -238,15 +263,8 @@ class HashMapWorkload(Workload):
                 yield Call("Tally", f"{key}:tally", "incr", 1, "incr", ("hits",))
             else:
                 field, value = f"field {worker.random.randrange(3)}", worker.new()
-                yield Call(
-                    "HashMap",
-                    f"{key}:defaults",
-                    "setdefault",
-                    (field, value),
-                    "setdefault",
-                    (field, value),
-                    repeatable=True,
-                )
+                pair = (field, value)
+                yield Call("HashMap", f"{key}:defaults", "setdefault", pair, "setdefault", pair)
 
     def check(self, records: Sequence[Record], key: str, db: Backend) -> Findings:
         if key.endswith(":tally"):
@@ -285,9 +303,9 @@ class PoolWorkload(Workload):
             if chance < 0.3:
                 mine.append(worker.new())
                 yield Call("Pool", key, "push", mine[-1], "push", (mine[-1],))
-            elif chance < 0.4 and not self.repeats:
+            elif chance < 0.4:
                 mine.append(worker.new())
-                yield Call("Pool", key, "push", mine[-1], "update", ([mine[-1]],), repeatable=True)
+                yield Call("Pool", key, "push", mine[-1], "update", ([mine[-1]],))
             elif chance < 0.6:
                 yield Call("Pool", key, "take", None, "pop")
             elif chance < 0.7 and mine:
@@ -434,13 +452,13 @@ class LockWorkload(Workload):
     def calls(self, worker: Worker, key: str) -> Script:
         while True:
             if worker.random.random() < 0.5:
-                record = yield Call("Lock", key, "acquire", None, "acquire", (LONG,), read=_token)
+                [record] = yield Call("Lock", key, "acquire", None, "acquire", (LONG,), read=_token)
             else:
-                record = yield Call("Lock", key, "acquire", None, "acquire_wait", (LONG,), read=_token)
+                [record] = yield Call("Lock", key, "acquire", None, "acquire_wait", (LONG,), read=_token)
             if record.answer is not None:
                 token = record.answer
                 while True:
-                    record = yield Call(
+                    [record] = yield Call(
                         "Lock", key, "release", token, "release", read=_released, refused=(LockNotOwned, "other")
                     )
                     if not record.failed:
@@ -460,10 +478,116 @@ def _released(_model: object, released: object) -> object:
     return "released" if released else "free"
 
 
+class BatchWorkload(Workload):
+    """Several structures at once, in batches and in transactions."""
+
+    name = "batch"
+    per_key = 8
+
+    def calls(self, worker: Worker, key: str) -> Script:
+        while True:
+            calls = [self._one(worker, key) for _ in range(worker.random.randint(2, 6))]
+            yield Together(calls, atomic=worker.random.random() < 0.4)
+
+    def _one(self, worker: Worker, key: str) -> Call:
+        new = worker.new()
+        pair = (f"field {worker.random.randrange(3)}", new)
+        item = f"claim {worker.random.randrange(20)}"
+        return worker.random.choice(
+            [
+                Call("Counter", f"{key}:hits", "incr", 1, "incr"),
+                Call("Counter", f"{key}:hits", "get", None, "get", reads=True),
+                Call("Queue", f"{key}:jobs", "push", new, "push", (new,)),
+                Call("Queue", f"{key}:jobs", "pop", None, "pop"),
+                Call("HashMap", f"{key}:fields", "push", new, "set", (new, "x")),
+                Call("HashMap", f"{key}:fields", "take", None, "popitem", read=_first_if_any),
+                Call("HashMap", f"{key}:defaults", "setdefault", pair, "setdefault", pair),
+                Call("Pool", f"{key}:claims", "claim", item, "push", (item,)),
+            ]
+        )
+
+    def check(self, records: Sequence[Record], key: str, db: Backend) -> Findings:
+        match key.rpartition(":")[2]:
+            case "hits":
+                number = redisext.Counter[int](key, db).get(0)
+                findings = checker.counted(_of(records, "incr"), number)
+                findings.add(checker.linearizable([*records, _final(key, "get", number)], CounterModel()))
+                return findings
+            case "jobs":
+                items = tuple(reversed(redisext.Queue[str](key, db).items()))
+                findings = Elements(_of(records, "push"), _of(records, "pop"), held=items).check()
+                findings.add(checker.linearizable([*records, _final(key, "items", items)], QueueModel()))
+                return findings
+            case "fields":
+                fields = list(redisext.HashMap[str, str](key, db).all())
+                return Elements(_of(records, "push"), _of(records, "take"), held=fields).check()
+            case "defaults":
+                defaults = redisext.HashMap[str, str](key, db).all()
+                return checker.agreed(records, cast("Mapping[Hashable, Hashable]", defaults))
+            case _:
+                return checker.claimed(records, redisext.Pool[str](key, db).members())
+
+
+def _first_if_any(_model: object, pair: object) -> object:
+    return None if pair is None else _first(_model, pair)
+
+
+class TransactionWorkload(Workload):
+    """Units that are moved between two counters, and noted; by transactions, and by `transact`, which reads first."""
+
+    name = "transaction"
+
+    def calls(self, worker: Worker, key: str) -> Script:
+        while True:
+            note = worker.new()
+            if worker.random.random() < 0.5:
+                yield Call("Accounts", key, "move", note, "move", (note, worker.random.choice([1, -1])))
+            else:
+                yield Call("Accounts", key, "move", note, "level", (note,))
+
+    def check(self, records: Sequence[Record], key: str, db: Backend) -> Findings:
+        left = redisext.Counter[int](f"{key}:left", db).get(0)
+        right = redisext.Counter[int](f"{key}:right", db).get(0)
+        return checker.moved(records, left, right, redisext.HashMap[str, int](f"{key}:notes", db).all())
+
+
+class WaitingWorkload(Workload):
+    """Elements that are pushed, and taken by some who wait for them and are cancelled; in no order."""
+
+    name = "waiting"
+
+    def calls(self, worker: Worker, key: str) -> Script:
+        while True:
+            kind = worker.random.choice(["Queue", "Stack", "PriorityQueue", "Pool"])
+            its = f"{key}:{kind}"
+            chance = worker.random.random()
+            cancel = worker.random.choice([0, 0.0005, 0.001, 0.002, 0.005, 0.02])
+            if chance < 0.45:
+                item = worker.new()
+                yield Call(kind, its, "push", item, "push", (item, 1) if kind == "PriorityQueue" else (item,))
+            elif chance < 0.65 or kind == "Pool":
+                yield Call(kind, its, "take", None, "pop", cancel=cancel)
+            elif chance < 0.9:
+                yield Call(kind, its, "take", None, "pop_wait", (0.03,), cancel=cancel)
+            else:
+                yield Call(kind, its, "take", None, "pop_wait", (0.01,))
+
+    def check(self, records: Sequence[Record], key: str, db: Backend) -> Findings:
+        held: Mapping[str, Callable[[], Sequence[str]]] = {
+            "Queue": redisext.Queue[str](key, db).items,
+            "Stack": redisext.Stack[str](key, db).items,
+            "PriorityQueue": redisext.PriorityQueue[str](key, db).items,
+            "Pool": redisext.Pool[str](key, db).members,
+        }
+        there = held[key.rpartition(":")[2]]()
+        return Elements(_of(records, "push"), _of(records, "take"), held=there).check()
+
+
 WORKLOADS: Final[tuple[type[Workload], ...]] = (
     CounterWorkload,
     MapWorkload,
     UpdateWorkload,
+    UpdateValueWorkload,
     HashMapWorkload,
     PoolWorkload,
     SortedSetWorkload,
@@ -471,6 +595,9 @@ WORKLOADS: Final[tuple[type[Workload], ...]] = (
     StackWorkload,
     PriorityQueueWorkload,
     LockWorkload,
+    BatchWorkload,
+    TransactionWorkload,
+    WaitingWorkload,
 )
 
 
@@ -487,10 +614,83 @@ class AsyncLock(redisext.AsyncLock):
         return await self.acquire(expiration, wait=0.05)
 
 
+Moved: TypeAlias = tuple[int, int | None, int, int]
+"""Which way, what was read before (if anything was), and what both sides came to."""
+
+
+class Accounts:
+    """Two counters of which one has what the other lacks, and how often each move was made."""
+
+    def __init__(self, key: str, db: Backend) -> None:
+        self._db = db
+        self._left = redisext.Counter[int](f"{key}:left", db)
+        self._right = redisext.Counter[int](f"{key}:right", db)
+        self._notes = redisext.HashMap[str, int](f"{key}:notes", db)
+
+    def _add(self, tx: Transaction, note: str, by: int) -> tuple[Pending[int], Pending[int]]:
+        left = tx.add(self._left.commands.incr(by))
+        tx.add(self._notes.commands.incr(_note(note, by)))
+        return left, tx.add(self._right.commands.incr(-by))
+
+    def move(self, note: str, by: int) -> Moved:
+        """In a transaction."""
+        with self._db.transaction() as tx:
+            left, right = self._add(tx, note, by)
+        return by, None, left.result(), right.result()
+
+    def level(self, note: str) -> Moved:
+        """From the side that has more."""
+
+        def fill(tx: Transaction) -> tuple[int, int, tuple[Pending[int], Pending[int]]]:
+            seen = tx.read(self._left.commands.get(0))
+            by = -1 if seen > 0 else 1
+            return by, seen, self._add(tx, note, by)
+
+        by, seen, (left, right) = self._db.transact(fill, watch=self._left)
+        return by, seen, left.result(), right.result()
+
+
+class AsyncAccounts:
+    """The same under asyncio."""
+
+    def __init__(self, key: str, db: AsyncBackend) -> None:
+        self._db = db
+        self._left = redisext.AsyncCounter[int](f"{key}:left", db)
+        self._right = redisext.AsyncCounter[int](f"{key}:right", db)
+        self._notes = redisext.AsyncHashMap[str, int](f"{key}:notes", db)
+
+    def _add(self, tx: AsyncTransaction, note: str, by: int) -> tuple[Pending[int], Pending[int]]:
+        left = tx.add(self._left.commands.incr(by))
+        tx.add(self._notes.commands.incr(_note(note, by)))
+        return left, tx.add(self._right.commands.incr(-by))
+
+    async def move(self, note: str, by: int) -> Moved:
+        """In a transaction."""
+        async with self._db.transaction() as tx:
+            left, right = self._add(tx, note, by)
+        return by, None, left.result(), right.result()
+
+    async def level(self, note: str) -> Moved:
+        """From the side that has more."""
+
+        async def fill(tx: AsyncTransaction) -> tuple[int, int, tuple[Pending[int], Pending[int]]]:
+            seen = await tx.read(self._left.commands.get(0))
+            by = -1 if seen > 0 else 1
+            return by, seen, self._add(tx, note, by)
+
+        by, seen, (left, right) = await self._db.transact(fill, watch=self._left)
+        return by, seen, left.result(), right.result()
+
+
+def _note(note: str, by: int) -> str:
+    return f"{note} {by:+}"
+
+
 STRUCTURES: Final[Mapping[str, Callable[[str, Backend], object]]] = {
     "Counter": redisext.Counter[int],
     "Map": redisext.Map[str],
     "Log": redisext.Map[list[str]],
+    "Logs": redisext.HashMap[str, list[str]],
     "HashMap": redisext.HashMap[str, str],
     "Tally": redisext.HashMap[str, int],
     "Pool": redisext.Pool[str],
@@ -499,11 +699,13 @@ STRUCTURES: Final[Mapping[str, Callable[[str, Backend], object]]] = {
     "Stack": redisext.Stack[str],
     "PriorityQueue": redisext.PriorityQueue[str],
     "Lock": Lock,
+    "Accounts": Accounts,
 }
 ASYNC_STRUCTURES: Final[Mapping[str, Callable[[str, AsyncBackend], object]]] = {
     "Counter": redisext.AsyncCounter[int],
     "Map": redisext.AsyncMap[str],
     "Log": redisext.AsyncMap[list[str]],
+    "Logs": redisext.AsyncHashMap[str, list[str]],
     "HashMap": redisext.AsyncHashMap[str, str],
     "Tally": redisext.AsyncHashMap[str, int],
     "Pool": redisext.AsyncPool[str],
@@ -512,6 +714,7 @@ ASYNC_STRUCTURES: Final[Mapping[str, Callable[[str, AsyncBackend], object]]] = {
     "Stack": redisext.AsyncStack[str],
     "PriorityQueue": redisext.AsyncPriorityQueue[str],
     "Lock": AsyncLock,
+    "Accounts": AsyncAccounts,
 }
 
 Enough: TypeAlias = Callable[[], bool]
@@ -524,42 +727,58 @@ def after(history: History, calls: int) -> Enough:
 
 
 def run_threads(
-    workloads: Sequence[Workload], db: Backend, history: History, *, seed: int, enough: Enough, workers: int = 4
+    workloads: Sequence[Workload],
+    db: Backend,
+    history: History,
+    *,
+    seed: int,
+    enough: Enough,
+    workers: int = 4,
+    first: int = 0,
 ) -> None:
     """Have so many workers for each workload, each a thread, make calls until there are *enough*."""
     errors: list[BaseException] = []
     stop = threading.Event()
-    making: dict[str, Call] = {}
+    making: dict[str, Call | Together] = {}
 
     def work(workload: Workload, worker: Worker) -> None:
         models: dict[tuple[str, str], object] = {}
+
+        def model(call: Call) -> object:
+            key = (call.kind, call.key)
+            if key not in models:
+                models[key] = STRUCTURES[call.kind](call.key, db)
+            return models[key]
+
+        def make(step: Call | Together) -> Sequence[Record]:
+            begun = _Begun(history, worker.name, step)
+            if isinstance(step, Together):
+                with begun.ending(), db.transaction() if step.atomic else db.batch() as block:
+                    for call in step.calls:
+                        begun.pending.append(block.add(_command(model(call), call)))
+            else:
+                with begun.ending():
+                    method: Callable[..., object] = getattr(model(step), step.method)
+                    begun.answer = step.read(model(step), method(*step.arguments))
+            return begun.records
+
         script = workload.script(worker)
         try:
-            call = next(script)
+            step = next(script)
             while not stop.is_set():
-                making[worker.name] = call
-                key = (call.kind, call.key)
-                if key not in models:
-                    models[key] = STRUCTURES[call.kind](call.key, db)
-                method: Callable[..., object] = getattr(models[key], call.method)
-                with history.asking(
-                    worker.name, call.key, call.operation, call.argument, repeatable=call.repeatable
-                ) as asked:
-                    try:
-                        asked.answer = call.read(models[key], method(*call.arguments))
-                    except _errors(call):
-                        asked.answer = _refusal(call)
-                if not asked.record.acknowledged:
+                making[worker.name] = step
+                records = make(step)
+                if not all(one.acknowledged for one in records):
                     time.sleep(PACE)
-                call = script.send(asked.record)
-            del making[worker.name]
+                step = script.send(records)
+            making.pop(worker.name, None)
         except BaseException as error:  # noqa: BLE001  # it ends the run
             errors.append(error)
 
     threads = [
         threading.Thread(target=work, args=(workload, worker), daemon=True)
         for workload in workloads
-        for worker in _workers(workload, seed, workers)
+        for worker in _workers(workload, seed, first, workers)
     ]
     for thread in threads:
         thread.start()
@@ -574,33 +793,53 @@ def run_threads(
 
 
 async def run_tasks(
-    workloads: Sequence[Workload], db: AsyncBackend, history: History, *, seed: int, enough: Enough, workers: int = 4
+    workloads: Sequence[Workload],
+    db: AsyncBackend,
+    history: History,
+    *,
+    seed: int,
+    enough: Enough,
+    workers: int = 4,
+    first: int = 0,
+    puts_back: bool = False,
 ) -> None:
-    """The same, each a task."""
+    """The same, each a task. *puts_back*: whether what a cancelled call takes is put back."""
     stop = asyncio.Event()
-    making: dict[str, Call] = {}
+    making: dict[str, Call | Together] = {}
 
     async def work(workload: Workload, worker: Worker) -> None:
         models: dict[tuple[str, str], object] = {}
-        script = workload.script(worker)
-        call = next(script)
-        while not stop.is_set():
-            making[worker.name] = call
+
+        def model(call: Call) -> object:
             key = (call.kind, call.key)
             if key not in models:
                 models[key] = ASYNC_STRUCTURES[call.kind](call.key, db)
-            method: Callable[..., Awaitable[object]] = getattr(models[key], call.method)
-            with history.asking(
-                worker.name, call.key, call.operation, call.argument, repeatable=call.repeatable
-            ) as asked:
-                try:
-                    asked.answer = call.read(models[key], await method(*call.arguments))
-                except _errors(call):
-                    asked.answer = _refusal(call)
-            if not asked.record.acknowledged:
+            return models[key]
+
+        async def make(step: Call | Together) -> Sequence[Record]:
+            begun = _Begun(history, worker.name, step)
+            if isinstance(step, Together):
+                with begun.ending():
+                    async with db.transaction() if step.atomic else db.batch() as block:
+                        for call in step.calls:
+                            begun.pending.append(block.add(_command(model(call), call)))
+            else:
+                with begun.ending():
+                    method: Callable[..., Awaitable[object]] = getattr(model(step), step.method)
+                    made = method(*step.arguments)
+                    result = await (made if step.cancel is None else _cancelled(made, step.cancel, puts_back))
+                    begun.answer = step.read(model(step), result)
+            return begun.records
+
+        script = workload.script(worker)
+        step = next(script)
+        while not stop.is_set():
+            making[worker.name] = step
+            records = await make(step)
+            if not all(one.acknowledged for one in records):
                 await asyncio.sleep(PACE)
-            call = script.send(asked.record)
-        del making[worker.name]
+            step = script.send(records)
+        making.pop(worker.name, None)
 
     async def end() -> None:
         while not enough():  # noqa: ASYNC110  # it may be a thread that has the last word
@@ -610,7 +849,7 @@ async def run_tasks(
     tasks = [
         asyncio.create_task(work(workload, worker))
         for workload in workloads
-        for worker in _workers(workload, seed, workers)
+        for worker in _workers(workload, seed, first, workers)
     ]
     ending = asyncio.create_task(end())
     try:
@@ -624,13 +863,87 @@ async def run_tasks(
             task.cancel()
 
 
+async def _cancelled(call: Awaitable[object], seconds: float, puts_back: bool) -> object:
+    """What *call* gives if it does so before it is cancelled."""
+    task = asyncio.ensure_future(call)
+    await asyncio.wait((task,), timeout=seconds)
+    task.cancel()
+    await asyncio.wait((task,))
+    if task.cancelled():
+        raise Cancelled(put_back=puts_back)
+    return task.result()
+
+
+class _Begun:
+    """A call, or some that are made together, from their beginning to their end."""
+
+    def __init__(self, history: History, worker: str, step: Call | Together) -> None:
+        self.pending: list[Pending[object]] = []
+        self.answer: object = None
+        self._history = history
+        self._calls = step.calls if isinstance(step, Together) else [step]
+        self._together = isinstance(step, Together)
+        self._asked = [
+            history.begin(worker, one.key, one.operation, one.argument, reads=one.reads) for one in self._calls
+        ]
+
+    @property
+    def records(self) -> list[Record]:
+        return [one.record for one in self._asked]
+
+    @contextmanager
+    def ending(self) -> Generator[None]:
+        """Around it."""
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            if not isinstance(raised, Exception):
+                raise
+        finally:
+            if self._together:
+                self._end_each(error)
+            else:
+                self._end_one(error)
+
+    def _end_one(self, error: BaseException | None) -> None:
+        [call], [asked] = self._calls, self._asked
+        asked.answer = self.answer
+        if call.refused is not None and isinstance(error, call.refused[0]):
+            _, asked.answer = call.refused
+            error = None
+        self._history.end(asked, error)
+
+    def _end_each(self, error: BaseException | None) -> None:
+        for index, (call, asked) in enumerate(zip(self._calls, self._asked, strict=True)):
+            pending = self.pending[index] if index < len(self.pending) else None
+            if pending is None or not pending.done:
+                self._history.end(asked, error or AssertionError("it has no result"))
+            elif pending.error is not None:
+                self._history.end(asked, pending.error)
+            else:
+                asked.answer = call.read(None, pending.result())
+                self._history.end(asked)
+
+
+def _command(model: object, call: Call) -> Command[object]:
+    described: Callable[..., Command[object]] = getattr(cast("_Described", model).commands, call.method)
+    return described(*call.arguments)
+
+
+class _Described(Protocol):
+    @property
+    def commands(self) -> object: ...
+
+
 class Hang(AssertionError):
     """A call did not end."""
 
 
-def _check_ended(making: Mapping[str, Call]) -> None:
+def _check_ended(making: Mapping[str, Call | Together]) -> None:
     if making:
-        raise Hang(", ".join(f"{name}: {call.method} on {call.key}" for name, call in making.items()))
+        raise Hang(", ".join(f"{name}: {step}" for name, step in making.items()))
 
 
 def run(
@@ -642,19 +955,60 @@ def run(
     seed: int,
     enough: Enough,
     workers: int = 4,
+    first: int = 0,
     **options: Any,
 ) -> None:
-    """Run the workloads on the face "sync" or "async", on a backend of its own that is given these options."""
+    """Run the workloads on the face "sync" or "async", on a backend of its own that is given these options.
 
-    async def tasks() -> None:
-        async with redisext.aconnect(url, **options) as db:
-            await run_tasks(workloads, db, history, seed=seed, enough=enough, workers=workers)
+    Or on both: with "mixed", a third of the workers are threads, and the others tasks in two event loops.
+    """
+    if face == "mixed":
+        _run_mixed(workloads, url, history, seed=seed, enough=enough, workers=workers, **options)
+    elif face == "async":
+        asyncio.run(_run_async(workloads, url, history, seed, enough, workers, first, options))
+    else:
+        with redisext.connect(url, **options) as db:
+            run_threads(workloads, db, history, seed=seed, enough=enough, workers=workers, first=first)
 
-    if face == "async":
-        asyncio.run(tasks())
-        return
-    with redisext.connect(url, **options) as db:
-        run_threads(workloads, db, history, seed=seed, enough=enough, workers=workers)
+
+async def _run_async(
+    workloads: Sequence[Workload],
+    url: str,
+    history: History,
+    seed: int,
+    enough: Enough,
+    workers: int,
+    first: int,
+    options: dict[str, Any],
+) -> None:
+    puts_back = bool(options.get("exactly_once"))
+    async with redisext.aconnect(url, **options) as db:
+        await run_tasks(
+            workloads, db, history, seed=seed, enough=enough, workers=workers, first=first, puts_back=puts_back
+        )
+
+
+def _run_mixed(
+    workloads: Sequence[Workload],
+    url: str,
+    history: History,
+    *,
+    seed: int,
+    enough: Enough,
+    workers: int,
+    **options: Any,
+) -> None:
+    share = max(1, workers // 3)
+    parts: list[Future[None]] = []
+
+    def over() -> bool:
+        return enough() or any(one.done() for one in parts)  # before its time, for an error
+
+    for index, face in enumerate(("sync", "async", "async")):
+        part = partial(run, face, workloads, url, history, seed=seed, enough=over, workers=share, first=index * share)
+        parts.append(start(partial(part, **options)))
+    for one in parts:
+        one.result(3 * PATIENCE)
 
 
 def judge(workloads: Sequence[Workload], history: History, db: Backend) -> Findings:
@@ -665,15 +1019,6 @@ def judge(workloads: Sequence[Workload], history: History, db: Backend) -> Findi
     return findings
 
 
-def _workers(workload: Workload, seed: int, number: int) -> list[Worker]:
-    names = [f"{workload.name} {index}" for index in range(number)]
+def _workers(workload: Workload, seed: int, first: int, number: int) -> list[Worker]:
+    names = [f"{workload.name} {index}" for index in range(first, first + number)]
     return [Worker(name, Random(f"{seed} {name}")) for name in names]
-
-
-def _errors(call: Call) -> tuple[type[Exception], ...]:
-    return () if call.refused is None else (call.refused[0],)
-
-
-def _refusal(call: Call) -> object:
-    assert call.refused is not None
-    return call.refused[1]

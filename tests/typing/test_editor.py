@@ -335,6 +335,7 @@ class Jobs(Queue[Event]):
     KEY = "jobs"
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestJedi:
     """In a file, where jedi has nothing but the source."""
 
@@ -376,6 +377,7 @@ class TestJedi:
         assert self.completions(f"event: Event = {expression}\n    event.", PROGRAM_UNDER_ASYNCIO) >= EVENT
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestJediWithLiveObjects:
     """At a prompt, as IPython asks it: jedi has the objects as well."""
 
