@@ -41,7 +41,11 @@ async def pairs(url: str) -> AsyncGenerator[list[Pair]]:
         yield [
             pair("increment", lambda: raw.execute_command("INCR", "hits"), hits.incr),
             pair("push, then pop a model", raw_push_and_pop, lambda: push_and_pop(jobs)),
-            pair("set a hash's field", lambda: raw.execute_command("HSET", "users", "ada", RAW), lambda: users.set("ada", EVENT)),
+            pair(
+                "set a hash's field",
+                lambda: raw.execute_command("HSET", "users", "ada", RAW),
+                lambda: users.set("ada", EVENT),
+            ),
             pair("get a hash's field", lambda: raw.execute_command("HGET", "users", "ada"), lambda: users.get("ada")),
             Pair("exactly once: increment", "without", many(hits.incr), many(surely.incr), ""),
             Pair(

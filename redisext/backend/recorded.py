@@ -215,12 +215,14 @@ class Requests:
             one if request is None else Pending(request.recorded)
             for one, request in zip(pending, self._requests, strict=True)
         ]
+        self._in_doubt = False
 
     @property
     def in_doubt(self) -> bool:
         """Whether a transaction may have been carried out without its replies having come."""
         sent = (isinstance(one.error, RedisextError) and one.error.sent for one in self.shadows)
-        return any(self._requests) and any(sent)
+        self._in_doubt = any(self._requests) and any(sent)
+        return self._in_doubt
 
     def decide(self) -> Command[bool]:
         """Whether the transaction in doubt was carried out; if not, it will not be."""
@@ -229,6 +231,7 @@ class Requests:
 
     def were_not(self) -> None:
         """It was decided so."""
+        self._in_doubt = False
         for one in self.shadows:
             reason = ConnectionFailed("the connection broke before the transaction was carried out")
             reason.retriable = True
@@ -247,6 +250,8 @@ class Requests:
                     self._records.useless.append(request.record)
             else:
                 error = shadow.error or reason
+                if isinstance(error, RedisextError) and self._in_doubt:
+                    error.sent = True  # once, whatever became of the attempts to get the replies
                 # Of what may be tried again there is none, or one that keeps it from being carried out.
                 if isinstance(error, RedisextError) and not error.sent and not error.retriable:
                     self._records.useless.append(request.record)
