@@ -61,8 +61,6 @@ def _unreachable(where: Configuration, error: Exception) -> RedisextError:
         option = "socket_connect_timeout" if connecting else "socket_timeout"
         seconds = where.socket_connect_timeout if connecting else where.socket_timeout
         return Timeout(f"no answer from {where} within the {seconds:g} s of {option}: {error}")
-    if "No connection available" in str(error):
-        return exhausted(where)
     if isinstance(error.__context__, ssl.SSLCertVerificationError):
         reason = error.__context__.verify_message.rstrip(".")
         return ConnectionFailed(
@@ -86,8 +84,6 @@ def exhausted(where: Configuration) -> Timeout:
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
     """The connection broke, or the reply did not come in time."""
-    if isinstance(error, _ANSWERS):
-        return unreachable(where, error)
     if sent and not command.op.repeatable:
         return unknown(where, command, error)
     kind = Timeout if isinstance(error, redis.exceptions.TimeoutError) else ConnectionFailed

@@ -220,8 +220,8 @@ class Requests:
     @property
     def in_doubt(self) -> bool:
         """Whether a transaction may have been carried out without its replies having come."""
-        sent = (isinstance(one.error, RedisextError) and one.error.sent for one in self.shadows)
-        self._in_doubt = any(self._requests) and any(sent)
+        sent = any(isinstance(one.error, RedisextError) and one.error.sent for one in self.shadows)
+        self._in_doubt = sent and any(self._requests)
         return self._in_doubt
 
     def decide(self) -> Command[bool]:
