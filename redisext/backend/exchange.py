@@ -152,7 +152,13 @@ _WATCH = Op("WATCH", repeatable=True)
 
 def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:
     """Carry out all together; false, and nothing was, if a watched key has changed."""
-    committed = yield from _commit(where, pending)
+    try:
+        answers = yield [("MULTI",), *in_sequence([one.command for one in pending]), ("EXEC",)]
+    except Cut as cut:
+        _fail(where, pending, cut)
+        committed = True
+    else:
+        committed = yield from _committed(where, pending, *answers)
     failed = [one.error for one in pending if one.error is not None and one.retriable]
     writes = [one for one in pending if not one.command.op.reads]
     if failed and writes and all(one.retriable for one in writes):
@@ -169,13 +175,10 @@ def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange
     return committed
 
 
-def _commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:
-    commands = in_sequence([one.command for one in pending])
-    try:
-        begun, *queued, outcome = yield [("MULTI",), *commands, ("EXEC",)]
-    except Cut as cut:
-        _fail(where, pending, cut)
-        return True
+def _committed(
+    where: Configuration, pending: Sequence[Pending[object]], begun: Answer, *queued_and_outcome: Answer
+) -> Exchange[bool]:
+    *queued, outcome = queued_and_outcome
     if isinstance(begun, redis.exceptions.RedisError):
         # What came after it was then no transaction.
         yield from _settle(where, pending, queued)

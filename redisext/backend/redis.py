@@ -176,18 +176,22 @@ class _RecordedSession:
 
     def commit(self, pending: Sequence[Pending[object]]) -> bool:
         """Carry out all together; false, and nothing was, if a watched key has changed."""
-        deadline = self._backend.deadline
         requests = Requests(self._records, pending, atomic=True)
         committed = self._session.commit(requests.shadows)
-        patience = Patience(deadline)
+        patience = Patience(self._backend.deadline)
         with contextlib.suppress(ConnectionFailed, Timeout):  # it stays unknown
-            if requests.in_doubt:
-                if self._backend.persist(requests.decide(), deadline):
-                    patience.persist_with(self._backend.try_commit, requests.shadows)  # which are recorded
-                else:
-                    requests.were_not()
+            self._find_out(requests, patience)
         requests.finish(patience)
         return committed
+
+    def _find_out(self, requests: Requests, patience: Patience) -> None:
+        """What has become of the transaction, if nobody has told; see to it that it is one or the other."""
+        if not requests.in_doubt:
+            return
+        if self._backend.persist(requests.decide(), self._backend.deadline):
+            patience.persist_with(self._backend.try_commit, requests.shadows)  # which are recorded
+        else:
+            requests.were_not()
 
 
 class _PrimaryOnly(RedisBackend):

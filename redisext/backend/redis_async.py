@@ -229,18 +229,22 @@ class _RecordedSession:
 
     async def commit(self, pending: Sequence[Pending[object]]) -> bool:
         """Carry out all together; false, and nothing was, if a watched key has changed."""
-        deadline = self._backend.deadline
         requests = Requests(self._records, pending, atomic=True)
         committed = await self._session.commit(requests.shadows)
-        patience = Patience(deadline)
+        patience = Patience(self._backend.deadline)
         with contextlib.suppress(ConnectionFailed, Timeout):  # it stays unknown
-            if requests.in_doubt:
-                if await self._backend.persist(requests.decide(), deadline):
-                    await patience.apersist_with(self._backend.try_commit, requests.shadows)  # which are recorded
-                else:
-                    requests.were_not()
+            await self._find_out(requests, patience)
         requests.finish(patience)
         return committed
+
+    async def _find_out(self, requests: Requests, patience: Patience) -> None:
+        """What has become of the transaction, if nobody has told; see to it that it is one or the other."""
+        if not requests.in_doubt:
+            return
+        if await self._backend.persist(requests.decide(), self._backend.deadline):
+            await patience.apersist_with(self._backend.try_commit, requests.shadows)  # which are recorded
+        else:
+            requests.were_not()
 
 
 class _PrimaryOnly(AsyncRedisBackend):

@@ -233,11 +233,11 @@ class Store:
 
     # --- Forking
 
-    def hold(self) -> None:
+    def hold(self) -> None:  # pragma: no cover  # a fork is not measured: the measuring has a lock of its own
         """Before a fork: see to it that no command is under way."""
         self._lock.acquire()
 
-    def let_go(self) -> None:
+    def let_go(self) -> None:  # pragma: no cover  # as above
         """After it, in the parent."""
         self._lock.release()
 
@@ -354,13 +354,13 @@ def named(name: str) -> Store:
         return store
 
 
-def _before_fork() -> None:
+def _before_fork() -> None:  # pragma: no cover  # a fork is not measured
     _stores_lock.acquire()
     for store in _stores.values():
         store.hold()
 
 
-def _after_fork_in_parent() -> None:
+def _after_fork_in_parent() -> None:  # pragma: no cover  # a fork is not measured
     for store in _stores.values():
         store.let_go()
     _stores_lock.release()

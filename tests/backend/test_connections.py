@@ -50,6 +50,13 @@ class TestOpening:
             assert len(open_sockets() - sockets) == 1
             assert len(connections(server, name)) == 1
 
+    def test_nothing_to_do_needs_none(self, url: str, sockets: Sockets) -> None:
+        with redisext.connect(url) as db:
+            db.execute_many([])
+            with db.batch(), db.transaction():
+                pass
+            assert open_sockets() == sockets
+
     def test_models_at_module_level_cost_nothing(self, tmp_path: Path) -> None:
         """A program that only defines them needs no server, and opens no socket."""
         program = tmp_path / "program.py"

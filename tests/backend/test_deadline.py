@@ -641,7 +641,7 @@ class TestBatches:
             requests.append(data.split(b"\r\n")[2])
             return data
 
-        proxy.arm(Fault(Kind.DROP_REPLY), the_next(3))  # and so the commands come one by one
+        proxy.arm(Fault(Kind.HALF_CLOSE_REPLY), the_next(3))  # and so the commands come one by one
         proxy.on_request = note_it
         with pytest.raises(BatchError, match=r"^2 of 6 commands of the batch failed") as failed:
             driver.fill("batch", added)

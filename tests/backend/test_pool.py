@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 
 import redisext
 from redisext import Counter, Queue
+from redisext.backend import connections as pooled
 from redisext.backend.connections import NoneFree, Pool
 from redisext.backend.redis import RedisBackend
 from redisext.batch import Pending
@@ -75,6 +77,26 @@ class TestTheLimit:
         assert pool.take() is first
         assert pool.take() is second
 
+    def test_one_that_was_closed_in_the_meantime_has_no_answer(self, pool: Pool) -> None:
+        connection = pool.take()
+        connection.disconnect()
+        with pytest.raises(redis.exceptions.ConnectionError, match="closed in the meantime"):
+            connection.read_late(1)
+        pool.give_back(connection, settled=False)
+
+    def test_a_place_in_the_line_that_an_interrupt_kept_from_being_taken_is_none(self, pool: Pool) -> None:
+        place = pooled._Place  # pyright: ignore[reportPrivateUsage]
+        place.__new__(place)
+        gc.collect()
+        assert pool.take() is not pool.take()
+
+    def test_one_that_is_open_is_not_opened_again(self, server: RedisServer, pool: Pool) -> None:
+        """Which redis-py asks for before each message to a subscriber."""
+        connection = pool.take()
+        opened = int(server.info("stats")["total_connections_received"])
+        connection.connect()
+        assert int(server.info("stats")["total_connections_received"]) == opened + 1  # that which asks
+
     def test_nobody_starves(self, url: str) -> None:
         with redisext.connect(url, max_connections=1, socket_timeout=2) as db, ThreadPoolExecutor(8) as threads:
             hits = Counter[int]("hits", db)
@@ -111,6 +133,17 @@ class TestClosing:
 
 
 class TestFork:
+    def test_a_child_begins_anew(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What it does, done here: its own connections, and nobody is given one of the parent's."""
+        used, idle = pool.take(), pool.take()
+        pool.give_back(idle, settled=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(pooled, "_pools", {pool})
+            pooled._begin_in_child()  # pyright: ignore[reportPrivateUsage]
+        first = pool.take()
+        pool.give_back(used, settled=True)
+        assert not {first, pool.take()} & {used, idle}
+
     @forking_threads
     def test_a_transaction_that_is_open_stays_the_parents(self, url: str) -> None:
         with redisext.connect(url, max_connections=2) as db:
