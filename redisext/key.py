@@ -80,6 +80,8 @@ def beside(prefix: bytes, key: bytes) -> bytes:
     """
     if _TAG.search(key):
         return key + b":beside"
+    if b"{" in prefix:  # it would be taken for the tag's
+        prefix = b""
     if b"}" not in key:
         return prefix + b"{%s}" % key
     return prefix + b"{%d}:%s" % (_number_in(crc_hqx(key, 0) % _SLOTS), key)

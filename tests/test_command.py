@@ -287,4 +287,5 @@ class TestRun:
 @given(st.binary(min_size=1, max_size=12) | st.text("ab{}\n", min_size=1, max_size=8).map(str.encode))
 def test_what_stands_beside_a_key_is_in_its_slot(key: bytes) -> None:
     """Slots as redis-py counts them, and hash tags as the server finds them."""
-    assert key_slot(beside(b"", key) + b":more") == key_slot(key)
+    for prefix in (b"", b"app:", b"a{", b"{}", b"a}"):
+        assert key_slot(beside(prefix, prefix + key) + b":more") == key_slot(prefix + key)
