@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from redisext.errors import RedisextError
 
 if TYPE_CHECKING:
-    from redisext.batch import Pending
+    from redisext.pending import Pending
 
 __all__ = ["Patience", "waits"]
 

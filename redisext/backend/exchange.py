@@ -15,10 +15,10 @@ import hiredis
 import redis
 
 from redisext.backend import failures
-from redisext.batch import Pending
 from redisext.command import Argument, Command, Op, Reply, in_sequence, written_out
 from redisext.dsn import Configuration
 from redisext.errors import CommandRefused
+from redisext.pending import Pending
 from redisext.reply import done
 
 __all__ = [

@@ -30,11 +30,11 @@ from typing import Final, Generic, TypeVar
 
 from redisext.backend import failures
 from redisext.backoff import Patience, waits
-from redisext.batch import Pending
 from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.dsn import Configuration
 from redisext.errors import ConnectionFailed, DecodeError, RedisextError
 from redisext.key import beside
+from redisext.pending import Pending
 from redisext.reply import flag
 from redisext.waiting import block_for
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from redisext.backend.recorded import Records
-from redisext.batch import Pending
 from redisext.command import Command, Op
 from redisext.dsn import Configuration
+from redisext.pending import Pending
 
 __all__ = ["Servers", "Settings", "settings"]
 
