@@ -86,7 +86,8 @@ def broken(where: Configuration, command: Command[object], error: Exception, *, 
     """The connection broke, or the reply did not come in time."""
     if sent and not command.op.repeatable:
         return unknown(where, command, error)
-    kind = Timeout if isinstance(error, redis.exceptions.TimeoutError) else ConnectionFailed
+    # Older redis-py lets Python's own through.
+    kind = Timeout if isinstance(error, (redis.exceptions.TimeoutError, TimeoutError)) else ConnectionFailed
     reason = kind(f"the connection to {where} broke during {command.op.name}: {error}")
     reason.retriable = True
     reason.sent = sent
