@@ -27,7 +27,7 @@ from redisext.backend.servers import Servers
 from redisext.backoff import Patience
 from redisext.batch import Batches, Pending
 from redisext.command import Command, Reply, run
-from redisext.errors import ConfigurationError, ConnectionFailed, RedisextError, Timeout
+from redisext.errors import ConfigurationError, RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -179,7 +179,7 @@ class _RecordedSession:
         requests = Requests(self._records, pending, atomic=True)
         committed = self._session.commit(requests.shadows)
         patience = Patience(self._backend.deadline)
-        with contextlib.suppress(ConnectionFailed, Timeout):  # it stays unknown
+        with contextlib.suppress(RedisextError):  # it stays unknown
             self._find_out(requests, patience)
         requests.finish(patience)
         return committed

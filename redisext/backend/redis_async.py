@@ -29,7 +29,7 @@ from redisext.backoff import Patience
 from redisext.batch import AsyncBatches, Pending
 from redisext.command import Command, Reply, arun
 from redisext.dsn import Configuration
-from redisext.errors import ConnectionFailed, RedisextError, Timeout
+from redisext.errors import RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -232,7 +232,7 @@ class _RecordedSession:
         requests = Requests(self._records, pending, atomic=True)
         committed = await self._session.commit(requests.shadows)
         patience = Patience(self._backend.deadline)
-        with contextlib.suppress(ConnectionFailed, Timeout):  # it stays unknown
+        with contextlib.suppress(RedisextError):  # it stays unknown
             await self._find_out(requests, patience)
         requests.finish(patience)
         return committed
