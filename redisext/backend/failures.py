@@ -41,12 +41,13 @@ __all__ = [
 def unreachable(where: Configuration, error: Exception) -> RedisextError:
     """No connection was to be had; nothing was sent."""
     reason = _unreachable(where, error)
-    reason.retriable = isinstance(reason, (ConnectionFailed, Timeout)) and not _is_certificate(error)
+    reason.retriable = isinstance(reason, (ConnectionFailed, Timeout)) and _certificate(error) is None
     return reason
 
 
-def _is_certificate(error: Exception) -> bool:
-    return isinstance(error.__context__, ssl.SSLCertVerificationError)
+def _certificate(error: Exception) -> ssl.SSLCertVerificationError | None:
+    """What is wrong with the server's certificate, if that is the reason."""
+    return error.__context__ if isinstance(error.__context__, ssl.SSLCertVerificationError) else None
 
 
 def _unreachable(where: Configuration, error: Exception) -> RedisextError:
@@ -61,8 +62,9 @@ def _unreachable(where: Configuration, error: Exception) -> RedisextError:
         option = "socket_connect_timeout" if connecting else "socket_timeout"
         seconds = where.socket_connect_timeout if connecting else where.socket_timeout
         return Timeout(f"no answer from {where} within the {seconds:g} s of {option}: {error}")
-    if isinstance(error.__context__, ssl.SSLCertVerificationError):
-        reason = error.__context__.verify_message.rstrip(".")
+    certificate = _certificate(error)
+    if certificate is not None:
+        reason = certificate.verify_message.rstrip(".")
         return ConnectionFailed(
             f"the certificate of {where} was refused: {reason}; ssl_ca_certs names a file of the authorities to trust"
         )
