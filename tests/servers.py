@@ -6,7 +6,7 @@ The rules of this module:
   own folder, and it saves nothing.
 * Its port lies below the range from which the system takes the ports of outgoing connections. So
   while it is down no client can take the port, and none can connect to itself there by accident.
-* It is ended by `with`, by `stop` or `kill`, and at the latest when the interpreter exits.
+* It is ended by `with`, by `stop` or `kill`, and at the latest when the interpreter exits; a paused one too.
 * Replies are read here with the parser alone: the harness does not lean on what it helps to test.
 """
 
@@ -15,14 +15,17 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -60,48 +63,85 @@ class ServerFailed(Exception):
     """A server ended when it should have run; the message ends with what it wrote."""
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What one side of a connection shows to the other, in files, and the authority that it trusts itself.
+
+    A server with a `mutual` one demands that its clients show one too.
+    """
+
+    file: Path
+    key: Path
+    authority: Path
+    mutual: bool = False
+
+
 class RedisServer:
     """One private server: `with RedisServer() as server: ...`.
 
     `arguments` are redis-server's own and win over those given here. The port and the Unix socket
     stay the same over `kill`, `stop`, `start` and `restart`; what was stored does not.
+
+    With a `certificate` its port speaks TLS alone, and so do its links to other servers.
     """
 
     host: Final = "127.0.0.1"
 
-    def __init__(self, *arguments: str, password: str = "", replica_of: RedisServer | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        password: str = "",
+        replica_of: RedisServer | None = None,
+        certificate: Certificate | None = None,
+        port: int | None = None,
+    ) -> None:
         self.binary = find_redis_server()
-        self.port = free_port()
+        self.port = port or free_port()
         self.password = password
+        self.certificate = certificate
+        self.is_paused = False
         self._folder = Path(tempfile.mkdtemp(prefix="redisext-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._socket = self._folder / "redis.sock"
-        self._arguments = [
-            *("--bind", self.host, "--port", str(self.port), "--unixsocket", str(self._socket)),
+        self.arguments = [
+            *("--bind", self.host, "--unixsocket", str(self._socket)),
             *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
             *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),
         ]
+        if certificate is None:
+            self.arguments += ["--port", str(self.port)]
+        else:
+            self.arguments += [
+                *("--port", "0", "--tls-port", str(self.port), "--tls-replication", "yes"),
+                *("--tls-cert-file", str(certificate.file), "--tls-key-file", str(certificate.key)),
+                *("--tls-ca-cert-file", str(certificate.authority)),
+                *("--tls-auth-clients", "yes" if certificate.mutual else "no"),
+            ]
         if password:
-            self._arguments += ["--requirepass", password]
+            self.arguments += ["--requirepass", password]
         if replica_of is not None:
-            self._arguments += ["--replicaof", replica_of.host, str(replica_of.port)]
+            self.arguments += ["--replicaof", replica_of.host, str(replica_of.port)]
         if replica_of is not None and replica_of.password:
-            self._arguments += ["--masterauth", replica_of.password]
-        self._arguments += arguments
+            self.arguments += ["--masterauth", replica_of.password]
+        self.arguments += arguments
 
     def __repr__(self) -> str:
         return f"<RedisServer {self.host}:{self.port}>"
 
     @property
     def url(self) -> str:
-        return f"redis://{self._userinfo}{self.host}:{self.port}/0"
+        return f"{self.scheme}://{self.userinfo}{self.host}:{self.port}/0"
 
     @property
     def socket_url(self) -> str:
-        return f"unix://{self._userinfo}{self._socket}?db=0"
+        return f"unix://{self.userinfo}{self._socket}?db=0"
 
     @property
-    def _userinfo(self) -> str:
+    def scheme(self) -> str:
+        return "redis" if self.certificate is None else "rediss"
+
+    @property
+    def userinfo(self) -> str:
         return f":{quote(self.password, safe='')}@" if self.password else ""
 
     @cached_property
@@ -130,13 +170,27 @@ class RedisServer:
         """Start the server and wait until it answers."""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [self.binary, *self._arguments],
+                [self.binary, *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         self._end = weakref.finalize(self, end, self._process)
-        wait_until(self._answers, f"{self!r} answers")
+        self.is_paused = False
+        try:
+            wait_until(self._answers, f"{self!r} answers")
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._end.alive
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it should answer: it has not ended, and it is not paused."""
+        return not self.has_ended and not self.is_paused
 
     def stop(self) -> None:
         """Ask the server to end, and see that it does; one that has ended stays so."""
@@ -147,18 +201,28 @@ class RedisServer:
         self._process.kill()
         self._end()
 
+    def pause(self) -> None:
+        """SIGSTOP: its connections stay, and the system takes up what is sent to it."""
+        self._process.send_signal(signal.SIGSTOP)
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """SIGCONT: it carries out what it got meanwhile."""
+        self._process.send_signal(signal.SIGCONT)
+        self.is_paused = False
+
     def restart(self) -> None:
         """End the server and start an empty one in its place."""
         self.stop()
         self.start()
 
     def client(self) -> redis.Redis:
-        """A client of the driver's own, for the caller to close."""
+        """A client of the driver's own, for the caller to close; without TLS."""
         return redis.Redis(host=self.host, port=self.port, password=self.password or None)
 
     def call(self, *words: str | bytes | int) -> object:
         """Send one command on a connection of its own; texts in the reply are bytes."""
-        with socket.create_connection((self.host, self.port), timeout=10) as connection:
+        with self._connect() as connection:
             if self.password:
                 exchange(connection, "AUTH", self.password)
             return exchange(connection, *words)
@@ -169,6 +233,19 @@ class RedisServer:
         assert isinstance(text, bytes)
         lines = text.decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def _connect(self) -> socket.socket:
+        """On its port; past TLS, which its Unix socket does not speak."""
+        if self.certificate is None:
+            return socket.create_connection((self.host, self.port), timeout=10)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(10)
+        try:
+            connection.connect(str(self._socket))
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
     @property
     def _log(self) -> Path:
@@ -183,22 +260,19 @@ class RedisServer:
             return False
 
 
-class Replicated:
-    """A primary and its replicas, linked before the block begins: `with Replicated() as them: ...`.
+class Group:
+    """Servers that run together; what links them is done before the block begins: `with`."""
 
-    `arguments` and `password` are those of every :class:`RedisServer` among them.
-    """
-
-    def __init__(self, *arguments: str, replicas: int = 1, password: str = "") -> None:
-        self.primary = RedisServer(*arguments, password=password)
-        self.replicas = [RedisServer(*arguments, password=password, replica_of=self.primary) for _ in range(replicas)]
+    def __init__(self, servers: Sequence[RedisServer]) -> None:
+        self._members = servers
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
-            for server in (self.primary, *self.replicas):
-                starting.enter_context(server)
-            wait_until(self._linked, "every replica is linked to the primary")
+            for server in self._members:
+                server.start()
+                starting.callback(server.kill)  # they keep nothing, and a primary that is asked waits for its replicas
+            self._link()
             self._running = starting.pop_all()
         return self
 
@@ -210,20 +284,57 @@ class Replicated:
     ) -> None:
         self._running.close()
 
-    def _linked(self) -> bool:
-        """Whether both ends say so: either may be first."""
-        online = [link for link in self.primary.info("replication").values() if "online" in link]
-        up = [one for one in self.replicas if one.info("replication")["master_link_status"] == "up"]
-        return len(online) == len(up) == len(self.replicas)
+    def _link(self) -> None:
+        """Make them what they are together, and wait until they are."""
+        raise NotImplementedError
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 10) -> None:
+class Replicated(Group):
+    """A primary and its replicas, linked before the block begins: `with Replicated() as them: ...`.
+
+    `arguments`, `password` and `certificate` are those of every :class:`RedisServer` among them.
+    """
+
+    def __init__(
+        self, *arguments: str, replicas: int = 1, password: str = "", certificate: Certificate | None = None
+    ) -> None:
+        self.primary = RedisServer(*arguments, password=password, certificate=certificate)
+        self.replicas = [
+            RedisServer(*arguments, password=password, replica_of=self.primary, certificate=certificate)
+            for _ in range(replicas)
+        ]
+        super().__init__([self.primary, *self.replicas])
+
+    def _link(self) -> None:
+        wait_until(lambda: in_step(self.primary, self.replicas), "every replica is linked to the primary")
+
+
+def in_step(primary: RedisServer, replicas: Sequence[RedisServer]) -> bool:
+    """Whether all are linked to it, as both ends say, either of which may be first, and have all that it had."""
+    of_primary = primary.info("replication")
+    online = [link for link in of_primary.values() if "state=online" in link]
+    return (
+        of_primary["role"] == "master"
+        and len(online) == len(replicas)
+        and all(_has(one.info("replication"), int(of_primary["master_repl_offset"])) for one in replicas)
+    )
+
+
+def _has(replica: dict[str, str], offset: int) -> bool:
+    return (
+        replica["role"] == "slave"
+        and replica["master_link_status"] == "up"
+        and int(replica["slave_repl_offset"]) >= offset
+    )
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 10, *, every: float = 0.005) -> None:
     """Poll `condition` until it holds; past `timeout` seconds, say that `what` did not come."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"Waited {timeout} s, and still not so: {what}")
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 def find_redis_server() -> Path:
@@ -318,16 +429,27 @@ def run(*command: str | Path) -> None:
         raise RuntimeError(f"{command[0]} failed: {last}")
 
 
-def free_port() -> int:
-    """A port that nobody listens on, with room above it for a cluster's second one."""
+_given: Final = deque[int](maxlen=1_000)
+"""The ports that :func:`free_port` gave last: whoever asked for one may not listen there yet."""
+
+
+def free_port(*, and_above: int = 0) -> int:
+    """A port that nobody listens on; and where a cluster's node needs another, so many `and_above`, that one too."""
     while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((RedisServer.host, port))
-            except OSError:
-                continue
+        port = random.randrange(20_000, 32_000 - and_above)
+        wanted = {port, port + and_above}
+        if wanted.isdisjoint(_given) and all(map(_is_free, wanted)):
+            _given.extend(wanted)
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((RedisServer.host, port))
+        except OSError:
+            return False
+        return True
 
 
 def exchange(connection: socket.socket, *words: str | bytes | int) -> object:
@@ -350,6 +472,7 @@ def exchange(connection: socket.socket, *words: str | bytes | int) -> object:
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ask a process to end, and end it when it does not."""
     process.terminate()
+    process.send_signal(signal.SIGCONT)  # it may be paused, and would not hear
     try:
         process.wait(timeout=3)
     except subprocess.TimeoutExpired:

@@ -39,12 +39,12 @@ class FaultyServer(RedisServer):
 
     def start_with(self, *arguments: str) -> None:
         """Start it, this one time with these too."""
-        usual = self._arguments
-        self._arguments = [*usual, *arguments]
+        usual = self.arguments
+        self.arguments = [*usual, *arguments]
         try:
             self.start()
         finally:
-            self._arguments = usual
+            self.arguments = usual
 
 
 def crash(server: FaultyServer) -> None:
