@@ -18,6 +18,7 @@ A fault strikes a whole command or a whole reply, wherever it was cut into packe
         proxy.injected                  # how many of each kind there were
 
 What a client says while it connects (HELLO, AUTH, SELECT, CLIENT) is not counted and not struck, unless it is named.
+Nor is what a replica and its primary say to each other: on their connection, all that follows PSYNC goes as it comes.
 """
 
 from __future__ import annotations
@@ -278,7 +279,7 @@ class _Broken(Exception):
     """The connection is to be broken."""
 
 
-_HANDSHAKE: Final = frozenset({"AUTH", "CLIENT", "HELLO", "SELECT"})
+_HANDSHAKE: Final = frozenset({"AUTH", "CLIENT", "HELLO", "PSYNC", "REPLCONF", "SELECT"})
 
 
 class Messages:
@@ -290,6 +291,7 @@ class Messages:
         self._due = due
         self._held: list[bytes] = []
         self._let_through = False  # the beginning of the message that is coming
+        self._replicates = False  # and what comes are no more messages
         self._line = b""
         self._skip = 0
         self._nodes = 1  # that are left of the message
@@ -300,6 +302,9 @@ class Messages:
 
         What is not asked for as a whole goes in the pieces in which it came.
         """
+        if self._replicates:
+            yield data, None
+            return
         ends = list(self._ends(data))
         if not whole and not self._held:
             self._let_through = not ends or ends[-1][0] < len(data)
@@ -312,7 +317,7 @@ class Messages:
             self._let_through = False
             start = end
         rest = data[start:]
-        if rest and self._let_through:
+        if rest and (self._let_through or self._replicates):
             yield rest, None
         elif rest:
             self._held.append(rest)
@@ -343,7 +348,11 @@ class Messages:
                     self._nodes += 1
             if not self._nodes:
                 head, self._head, self._nodes = self._head, b"", 1
-                yield position, self._named(head)
+                name = self._named(head)
+                self._replicates = name == "PSYNC"
+                yield position, name
+                if self._replicates:
+                    return
 
     def _named(self, head: bytes) -> str | None:
         raise NotImplementedError
@@ -375,7 +384,7 @@ class Replies(Messages):
     are_commands = False
 
     def _named(self, head: bytes) -> str | None:
-        unasked = head.startswith(b">")
+        unasked = head.startswith((b">", b"\n"))  # the latter tells a replica that it is not forgotten
         return None if unasked else self._due.popleft()
 
 
