@@ -11,13 +11,16 @@ What makes it quick, and what makes it real:
 * The servers keep what a sentinel tells them in a file, as services do. One that was killed as the primary comes back
   as one, with what it has saved if it does, and is one until the sentinels have told it otherwise.
 * That they do when it has been wrong for four times as long as they wait between two greetings. From Redis 7.0 on they
-  are told to greet each other five times a second; before, it is every two seconds, and cannot be changed.
+  are told to greet each other five times a second. Before, that is every two seconds and cannot be changed, so there
+  the server is told in their place as soon as it is waited for.
+* A sentinel that hears of a new primary first asks it something after a second, or `down-after-milliseconds` if that is
+  less, and takes it to be down if it has had no answer by then: so they are told to ask sooner, or to wait longer.
 * The sentinels know each other and the replicas before the block begins: where they do not, they cannot agree.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias, cast
 from urllib.parse import quote
@@ -30,9 +33,16 @@ How: TypeAlias = Literal["ask", "kill", "pause"]
 """In what way a primary ceases to be one: on demand, by SIGKILL, or by SIGSTOP until another one is primary."""
 
 DOWN_AFTER_MS: Final = 500
+DOWN_AFTER_MS_UNHURRIED: Final = 1500
 FAILOVER_TIMEOUT_MS: Final = 2000
-HURRY: Final = {"PUBLISH-PERIOD": 200, "INFO-PERIOD": 500, "ASK-PERIOD": 200, "TILT-PERIOD": 1000}
-"""In milliseconds. The last is for how long one does nothing when it had no processor for two seconds."""
+HURRY: Final = {
+    "PUBLISH-PERIOD": 200,
+    "PING-PERIOD": 250,  # a fifth of how old what is known of a replica may be that is to be primary: no less
+    "INFO-PERIOD": 500,
+    "ASK-PERIOD": 200,
+    "TILT-PERIOD": 1000,  # for so long it does nothing when it had no processor for two seconds
+}
+"""In milliseconds."""
 
 
 class Sentinels(Group):
@@ -57,11 +67,11 @@ class Sentinels(Group):
             arguments = ("--masterauth", password, *arguments)
         first = RewritingServer("", *arguments, password=password, certificate=certificate)
         follow = f"replicaof {first.host} {first.port}\n"
-        self.servers: list[RedisServer] = [
+        self.servers = [
             first,
             *(RewritingServer(follow, *arguments, password=password, certificate=certificate) for _ in range(replicas)),
         ]
-        self.sentinels: list[RedisServer] = [
+        self.sentinels = [
             Sentinel(service, first, password=sentinel_password, certificate=certificate) for _ in range(3)
         ]
         super().__init__([*self.servers, *self.sentinels])
@@ -79,9 +89,9 @@ class Sentinels(Group):
 
     def primary(self) -> RedisServer:
         """The one that the sentinels name."""
-        return self._named_by(next(one for one in self.sentinels if one.is_awake))
+        return self._named_by(self._awake()[0])
 
-    def replicas(self) -> list[RedisServer]:
+    def replicas(self) -> Sequence[RedisServer]:
         """All but the primary, be they up or not."""
         primary = self.primary()
         return [one for one in self.servers if one is not primary]
@@ -119,12 +129,15 @@ class Sentinels(Group):
 
     def _ask(self) -> bool:
         try:
-            return self.sentinels[0].call("SENTINEL", "FAILOVER", self.service) == b"OK"
+            return self._awake()[0].call("SENTINEL", "FAILOVER", self.service) == b"OK"
         except hiredis.ReplyError:  # it has not heard of a good replica yet; or one of before is under way still
             return False
 
     def _no_longer(self, old: RedisServer) -> bool:
-        return all(self._named_by(one) is not old for one in self.sentinels if one.is_awake)
+        return all(self._named_by(one) is not old for one in self._awake())
+
+    def _awake(self) -> list[Sentinel]:
+        return [one for one in self.sentinels if one.is_awake]
 
     def _named_by(self, sentinel: RedisServer) -> RedisServer:
         named = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
@@ -136,11 +149,22 @@ class Sentinels(Group):
             named = {self._named_by(one) for one in self.sentinels}
             primary = named.pop()
             others = [one for one in self.servers if one is not primary]
-            return not named and in_step(primary, others) and all(self._knows(one, primary) for one in self.sentinels)
+            if named:
+                return False
+            if not self.sentinels[0].is_quick:
+                self._demote(others, primary)
+            return in_step(primary, others) and all(self._knows(one, primary) for one in self.sentinels)
         except (OSError, hiredis.ReplyError):  # one has not begun to listen, or is loading
             return False
 
-    def _knows(self, sentinel: RedisServer, primary: RedisServer) -> bool:
+    def _demote(self, servers: Sequence[RedisServer], primary: RedisServer) -> None:
+        """As the sentinels do, but at once."""
+        for one in servers:
+            if one.info("replication")["role"] == "master":
+                one.call("REPLICAOF", primary.host, primary.port)
+                one.call("CONFIG", "REWRITE")
+
+    def _knows(self, sentinel: Sentinel, primary: RedisServer) -> bool:
         of_primary = _fields(sentinel.call("SENTINEL", "MASTER", self.service))
         listed = sentinel.call("SENTINEL", "REPLICAS", self.service)
         of_replicas = [_fields(one) for one in cast("list[object]", listed)]  # as Redis documents it
@@ -149,10 +173,8 @@ class Sentinels(Group):
             and of_primary["role-reported"] == "master"
             and of_primary["num-other-sentinels"] == str(len(self.sentinels) - 1)
             and len(of_replicas) == len(self.servers) - 1
-            and all(
-                (one["flags"], one["role-reported"], one["master-port"]) == ("slave", "slave", str(primary.port))
-                for one in of_replicas
-            )
+            and all(one["flags"] == "slave" for one in of_replicas)
+            and all(one["master-port"] == str(primary.port) for one in of_replicas if sentinel.is_quick)
         )
 
 
@@ -182,11 +204,18 @@ class Sentinel(RewritingServer):
             settings.append(f"auth-pass {service} {primary.password}")
         configuration = "".join(f"sentinel {one}\n" for one in settings)
         super().__init__(configuration, "--sentinel", password=password, certificate=certificate)
+        self._service = service
 
     def start(self) -> None:
         super().start()
-        with suppress(hiredis.ReplyError):  # before Redis 7.0 it cannot be told
+        if self.is_quick:
             self.call("SENTINEL", "DEBUG", *(word for setting in HURRY.items() for word in setting))
+        else:
+            self.call("SENTINEL", "SET", self._service, "down-after-milliseconds", DOWN_AFTER_MS_UNHURRIED)
+
+    @property
+    def is_quick(self) -> bool:
+        return self.version >= (7,)
 
 
 def _fields(reply: object) -> dict[str, str]:
