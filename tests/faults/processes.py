@@ -6,8 +6,6 @@ at once. All keep what the server holds, but `lose_all`.
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -32,10 +30,6 @@ class FaultyServer(RedisServer):
             *("--lua-time-limit", str(BUSY_AFTER_MS)),
             *arguments,
         )
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send the server's process a signal."""
-        os.kill(self._process.pid, number)
 
     def start_with(self, *arguments: str) -> None:
         """Start it, this one time with these too."""
@@ -78,12 +72,12 @@ def down(server: FaultyServer) -> Generator[None]:
 
 @contextmanager
 def frozen(server: FaultyServer) -> Generator[None]:
-    """SIGSTOP: its connections stay, and the system takes up what is sent to it. What it got, it carries out later."""
-    server.send_signal(signal.SIGSTOP)
+    """It hangs, and what it got meanwhile, it carries out later."""
+    server.pause()
     try:
         yield
     finally:
-        server.send_signal(signal.SIGCONT)
+        server.resume()
 
 
 @contextmanager
