@@ -1,4 +1,4 @@
-"""An authority that vouches for servers, and for clients: `RedisServer(certificate=Authority(folder).vouch())`."""
+"""Authorities that vouch for servers, and for clients: `RedisServer(certificate=Authority(folder).vouch())`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.servers import Certificate
+from tests.servers import Certificate, RedisServer
 
 
 class Authority:
@@ -34,3 +34,12 @@ class Authority:
         issued.cert_chain_pems[0].write_to_path(file)
         issued.private_key_pem.write_to_path(key)
         return Certificate(file, key, self.file, mutual)
+
+
+class Secured(RedisServer):
+    """A server that speaks TLS, and has an authority of its own that vouches for it by these *names*."""
+
+    def __init__(self, folder: Path, *names: str) -> None:
+        certificate = Authority(folder).vouch(*names)
+        super().__init__(certificate=certificate)
+        self.authority = certificate.authority

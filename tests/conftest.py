@@ -102,6 +102,12 @@ def server(pytestconfig: pytest.Config) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
+def needs_tls(server: RedisServer) -> None:
+    if Capability.TLS not in server.capabilities:
+        pytest.skip("this server speaks no TLS")
+
+
+@pytest.fixture(scope="session")
 def replicated() -> Iterator[Replicated]:
     """The primary and replica that tests share."""
     with Replicated() as servers:

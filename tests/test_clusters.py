@@ -15,7 +15,7 @@ from tests.certificates import Authority
 from tests.clusters import Cluster
 from tests.proxy import Proxy
 from tests.sentinels import How
-from tests.servers import Capability, RedisServer, exchange
+from tests.servers import RedisServer, exchange
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,7 @@ class TestLinked:
             with pytest.raises(hiredis.ReplyError, match="NOAUTH"):
                 node.call("PING")
 
-    def test_all_may_speak_tls_alone(self, server: RedisServer, tmp_path: Path) -> None:
-        if Capability.TLS not in server.capabilities:
-            pytest.skip("this server speaks no TLS")
+    def test_all_may_speak_tls_alone(self, needs_tls: None, tmp_path: Path) -> None:
         with Cluster(certificate=Authority(tmp_path).vouch(mutual=True)) as cluster:
             assert cluster.url.startswith("rediss+cluster://127.0.0.1:")
             node = cluster.node_of("hits")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.sentinels import How, Sentinels
-from tests.servers import Capability, RedisServer, ServerFailed, wait_until
+from tests.servers import RedisServer, ServerFailed, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,7 @@ class TestLinked:
                 with pytest.raises(hiredis.ReplyError, match="NOAUTH"):
                     server.call("PING")
 
-    def test_all_may_speak_tls_alone(self, server: RedisServer, tmp_path: Path) -> None:
-        if Capability.TLS not in server.capabilities:
-            pytest.skip("this server speaks no TLS")
+    def test_all_may_speak_tls_alone(self, needs_tls: None, tmp_path: Path) -> None:
         with Sentinels(replicas=1, certificate=Authority(tmp_path).vouch(mutual=True)) as them:
             assert them.url.startswith("rediss+sentinel://127.0.0.1:")
             assert them.fail_over("kill") is them.servers[1]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import redis
-import trustme
 
 from redisext import AsyncCounter, AsyncHashMap, AsyncMap, AsyncQueue
 from redisext.errors import ConfigurationError, ConnectionFailed, PermissionDenied
 from tests.backend.observe import Sockets, connections, open_sockets
 from tests.backend.tasks import connect, kill, run, until
-from tests.backend.test_security import SECRET, Secured, texts_of
-from tests.servers import Capability, RedisServer, free_port
+from tests.backend.test_security import SECRET, texts_of
+from tests.certificates import Authority, Secured
+from tests.servers import RedisServer, free_port
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +88,16 @@ class TestPasswords:
 
 
 @pytest.fixture(scope="module")
-def secured(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def secured(needs_tls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A server that speaks TLS, and is vouched for by its address."""
-    if Capability.TLS not in server.capabilities:
-        pytest.skip("this server speaks no TLS")
     secured = Secured(tmp_path_factory.mktemp("tls"), "127.0.0.1")
-    with secured.server:
+    with secured:
         yield secured
 
 
 class TestTLS:
     def test_it_works_as_in_plain_text(self, secured: Secured, name: str) -> None:
-        server = secured.server
-        server.call("FLUSHALL")
+        secured.call("FLUSHALL")
 
         async def main() -> None:
             before = open_sockets()
@@ -116,9 +113,9 @@ class TestTLS:
                     assert await big.get() == payload
                     await jobs.push(turn)
                     assert await waiting == turn
-                    kill(server, name)
+                    kill(secured, name)
                 assert await db.client.ping()
-            await until(lambda: connections(server, name) == [], "the server has seen them end")
+            await until(lambda: connections(secured, name) == [], "the server has seen them end")
             assert open_sockets() == before
 
         run(main)
@@ -127,8 +124,7 @@ class TestTLS:
         self, secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sockets: Sockets
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(secured.authority))
-        stranger = tmp_path / "stranger.pem"
-        trustme.CA().cert_pem.write_to_path(stranger)
+        stranger = Authority(tmp_path).file
 
         async def main() -> None:
             async with connect(secured.url) as db:
@@ -151,5 +147,5 @@ class TestTLS:
                 with pytest.raises(ConnectionFailed, match=r"not valid for '127\.0\.0\.1'"):
                     await AsyncCounter[int]("hits", db).incr()
 
-        with other.server:
+        with other:
             run(main)

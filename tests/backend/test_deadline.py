@@ -34,10 +34,10 @@ from redisext.errors import (
 from tests.backend.observe import blocked, calls
 from tests.backend.tasks import connect, run, until
 from tests.backend.test_failures import answer
-from tests.backend.test_security import Secured
 from tests.blocks import Added, Block, Driver, add_all, no_steps, reading
+from tests.certificates import Secured
 from tests.proxy import Fault, Kind, Proxy, drop, every, forward, the_next
-from tests.servers import Capability, RedisServer, Replicated, free_port, wait_until
+from tests.servers import RedisServer, Replicated, free_port, wait_until
 from tests.threads import PATIENCE, start
 
 R = TypeVar("R")
@@ -555,11 +555,9 @@ class TestNotTriedAgain:
             driver.execute(Counter[int]("hits", driver.url).commands.incr())
         assert len(refusals.seen) == 1
 
-    def test_a_certificate(self, server: RedisServer, tmp_path: Path, made: MakesDrivers) -> None:
-        if Capability.TLS not in server.capabilities:
-            pytest.skip("this server speaks no TLS")
+    def test_a_certificate(self, needs_tls: None, tmp_path: Path, made: MakesDrivers) -> None:
         secured = Secured(tmp_path, "redis.example")
-        with secured.server:
+        with secured:
             for authorities in (None, str(secured.authority)):
                 begun = time.monotonic()
                 driver = made(secured.url.replace("//", "//:s3cret@"), ssl_ca_certs=authorities, deadline=PATIENCE)

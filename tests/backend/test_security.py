@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import redis
-import trustme
 
 import redisext
 from redisext import Counter, Map, Queue
 from redisext.backend.redis import Connection
 from redisext.errors import ConfigurationError, ConnectionFailed, PermissionDenied, RedisextError
 from tests.backend.observe import Sockets, blocked, connections, in_child, open_sockets
-from tests.servers import Capability, RedisServer, free_port, wait_until
+from tests.certificates import Authority, Secured
+from tests.servers import RedisServer, free_port, wait_until
 
 SECRET = "p@ss:w/rd?#%ü-s3cret"
 
@@ -154,54 +154,24 @@ class TestRights:
             server.call("ACL", "DELUSER", "walled")
 
 
-class Secured:
-    """A server that speaks TLS on a port of its own, and the authority that vouches for it."""
-
-    def __init__(self, folder: Path, *identities: str) -> None:
-        authority = trustme.CA()
-        certificate = authority.issue_cert(*identities)
-        self.authority = folder / "authority.pem"
-        authority.cert_pem.write_to_path(self.authority)
-        certificate.private_key_pem.write_to_path(folder / "key.pem")
-        certificate.cert_chain_pems[0].write_to_path(folder / "certificate.pem")
-        self.port = free_port()
-        self.server = RedisServer(
-            *("--tls-port", str(self.port), "--tls-auth-clients", "no"),
-            *("--tls-cert-file", str(folder / "certificate.pem"), "--tls-key-file", str(folder / "key.pem")),
-            *("--tls-ca-cert-file", str(self.authority)),
-        )
-
-    @property
-    def url(self) -> str:
-        return f"rediss://{self.server.host}:{self.port}/0"
-
-
 @pytest.fixture(scope="module")
-def _needs_tls(server: RedisServer) -> None:
-    if Capability.TLS not in server.capabilities:
-        pytest.skip("this server speaks no TLS")
-
-
-@pytest.fixture(scope="module")
-def secured(_needs_tls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def secured(needs_tls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """One that is vouched for by its address."""
     secured = Secured(tmp_path_factory.mktemp("tls"), "127.0.0.1")
-    with secured.server:
+    with secured:
         yield secured
 
 
-@pytest.mark.usefixtures("_needs_tls")
+@pytest.mark.usefixtures("needs_tls")
 class TestTLS:
     @pytest.fixture
     def stranger(self, tmp_path: Path) -> Path:
         """An authority that vouched for nobody here."""
-        file = tmp_path / "stranger.pem"
-        trustme.CA().cert_pem.write_to_path(file)
-        return file
+        return Authority(tmp_path).file
 
     @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
     def test_the_authority_is_named_by_its_file(self, secured: Secured, scheme: str) -> None:
-        secured.server.call("FLUSHALL")
+        secured.call("FLUSHALL")
         url = secured.url.replace("rediss", scheme)
         with redisext.connect(url, ssl_ca_certs=str(secured.authority)) as db:
             hits = Counter[int]("hits", db)
@@ -214,7 +184,7 @@ class TestTLS:
         self, secured: Secured, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(ssl.get_default_verify_paths().openssl_cafile_env, str(secured.authority))
-        secured.server.call("FLUSHALL")
+        secured.call("FLUSHALL")
         with redisext.connect(secured.url) as db:
             assert Counter[int]("hits", db).incr() == 1
 
@@ -241,34 +211,33 @@ class TestTLS:
     def test_a_certificate_for_another_host_is_refused(self, tmp_path: Path) -> None:
         other = Secured(tmp_path, "redis.example", "127.0.0.2")
         with (
-            other.server,
+            other,
             redisext.connect(other.url, ssl_ca_certs=str(other.authority)) as db,
             pytest.raises(ConnectionFailed, match=r"not valid for '127\.0\.0\.1'"),
         ):
             Counter[int]("hits", db).incr()
 
     def test_a_command_that_waits_and_the_notice_of_idle_ends_are_the_same(self, secured: Secured, name: str) -> None:
-        server = secured.server
-        server.call("FLUSHALL")
+        secured.call("FLUSHALL")
         with (
             redisext.connect(secured.url, ssl_ca_certs=str(secured.authority), client_name=name) as db,
             ThreadPoolExecutor(1) as threads,
         ):
             jobs, big = Queue[str]("jobs", db), Map[bytes]("big", db)
             waiting = threads.submit(jobs.pop_wait, 10)
-            wait_until(lambda: blocked(server) == 1, "the command waits")
+            wait_until(lambda: blocked(secured) == 1, "the command waits")
             jobs.push("sweep")
             assert waiting.result(10) == "sweep"
             payload = os.urandom(1_000_000)
             assert big.set(payload)
             assert big.get() == payload
-            for one in connections(server, name):
-                server.call("CLIENT", "KILL", "ID", one)
-            wait_until(lambda: connections(server, name) == [], "all are closed")
+            for one in connections(secured, name):
+                secured.call("CLIENT", "KILL", "ID", one)
+            wait_until(lambda: connections(secured, name) == [], "all are closed")
             assert jobs.push("mop") == 1
 
     def test_a_fork_leaves_the_parents_session_intact(self, secured: Secured) -> None:
-        secured.server.call("FLUSHALL")
+        secured.call("FLUSHALL")
         with redisext.connect(secured.url, ssl_ca_certs=str(secured.authority)) as db:
             hits = Counter[int]("hits", db)
             assert hits.incr() == 1
