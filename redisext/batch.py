@@ -50,7 +50,7 @@ from redisext.pending import Pending
 if TYPE_CHECKING:
     from typing import Self
 
-    from redisext.backend.abc import AsyncBackend, AsyncSession, Backend, Session
+    from redisext.backend.abc import AsyncBackend, AsyncExecutor, AsyncSession, Backend, Executor, Session
 
 __all__ = [
     "AsyncBatch",
@@ -332,6 +332,10 @@ class Batches:
         """For how long (seconds) what failed is tried again; here, not at all."""
         return None
 
+    def steady(self: Backend) -> Executor:
+        """What one iteration is made on. Where always the same server answers, that is the backend itself."""
+        return self
+
     def commit(self: Backend, pending: Sequence[Pending[object]]) -> None:
         """Carry out all together: what a transaction does at its end."""
         with self.session() as session:
@@ -396,6 +400,10 @@ class AsyncBatches:
     def deadline(self) -> float | None:
         """For how long (seconds) what failed is tried again; here, not at all."""
         return None
+
+    def steady(self: AsyncBackend) -> AsyncExecutor:
+        """What one iteration is made on. Where always the same server answers, that is the backend itself."""
+        return self
 
     async def commit(self: AsyncBackend, pending: Sequence[Pending[object]]) -> None:
         """Carry out all together: what a transaction does at its end."""
@@ -491,7 +499,7 @@ def _chunks(pending: list[Pending[object]]) -> Iterator[list[Pending[object]]]:
 
 def _batch_error(kind: str, failed: list[Pending[object]], total: int) -> BatchError:
     first = failed[0].error
-    common = all(one.error is first for one in failed)  # nothing was sent, say
+    common = len({(type(one.error), str(one.error)) for one in failed}) == 1  # nothing was sent, say
     names = [
         f"{one.command.op.name} on key {text(one.command.keys[0])!r}"
         + ("" if common else f" ({type(one.error).__name__})")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Argument",
     "Command",
+    "CursorLost",
     "Op",
     "Reply",
     "Script",
@@ -55,6 +56,7 @@ Reply: TypeAlias = "bytes | str | int | float | list[Reply] | None"
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Op:
     * `repeatable`: sent twice, it leaves the same state and gives the same answer, whatever others do meanwhile.
     * `recorded`: its script keeps the reply under the last key, and gives it again when it is sent twice.
     * `blocks`: the server may hold the reply back, until the seconds in the last argument are over.
+    * `scans`: its cursor, the first argument, is of use to the server only that has given it.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Op:
     repeatable: bool = False
     blocks: bool = False
     recorded: bool = False
+    scans: bool = False
     script: Script | None = None
 
     def __post_init__(self) -> None:
@@ -177,6 +181,10 @@ _set_op, _set_keys, _set_args, _set_parse, _set_location = (
 )
 
 
+class CursorLost(Exception):
+    """The server that has begun a scan does not go on with it, and no other can: it is to be begun anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Inside :data:`Steps`: let `seconds` pass."""
@@ -191,8 +199,8 @@ Steps: TypeAlias = Generator[Command[object] | Wait, object, R]
 """An operation of several round trips: yields commands and waits, returns its result."""
 
 
-def run(steps: Steps[R], execute: Callable[[Command[object]], object]) -> R:
-    """Drive *steps* to their end, in this thread, each command through *execute*."""
+def run(steps: Generator[S | Wait, object, R], execute: Callable[[S], object]) -> R:
+    """Drive *steps* to their end, in this thread, each but the waits through *execute*: of :data:`Steps`, a command."""
     try:
         step = next(steps)
         while True:
@@ -211,8 +219,8 @@ def run(steps: Steps[R], execute: Callable[[Command[object]], object]) -> R:
         return cast("R", stop.value)
 
 
-async def arun(steps: Steps[R], execute: Callable[[Command[object]], Awaitable[object]]) -> R:
-    """The same under asyncio, each command awaited from *execute*."""
+async def arun(steps: Generator[S | Wait, object, R], execute: Callable[[S], Awaitable[object]]) -> R:
+    """The same under asyncio, each awaited from *execute*."""
     try:
         step = next(steps)
         while True:

@@ -1,10 +1,12 @@
 """From a DSN to a configuration.
 
     redis://[user[:password]@]host[:port][/db][?option=value&...]
-    rediss://...                    the same over TLS
-    valkey://... valkeys://...      the same two
     unix://[user[:password]@]/path/to/socket[?db=0&option=value&...]
+    redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/service[/db][?option=value&...]
+    redis+cluster://[user[:password]@]host[:port][,host[:port]...][?option=value&...]
     memory://[name]                 the embedded engine
+
+With `rediss` in place of `redis` the same goes over TLS; `valkey` and `valkeys` are the same two.
 
 User and password are percent-encoded, an IPv6 host stands in brackets. Every part is checked; what is
 wrong is named, and neither the password nor any text that might be one is ever repeated.
@@ -13,8 +15,10 @@ wrong is named, and neither the password nor any text that might be one is ever 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -25,6 +29,7 @@ from redisext.narrow import is_iterable
 __all__ = ["Configuration", "from_mapping", "parse"]
 
 _DEFAULT_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
 _PATIENCE: Final = 10.0
 """The deadline (seconds) where `exactly_once` is on, and none was named."""
 
@@ -33,37 +38,59 @@ _PATIENCE: Final = 10.0
 class Configuration:
     """Where the data lives, and how to talk to it. Two that are equal can share connections.
 
+    * `topology`: a ``server``, a group that is watched by Sentinels (``sentinel``), or a ``cluster``.
     * `transport`: ``tcp``, ``tls``, ``unix`` or ``memory``.
     * `host` and `port`; `path` for a Unix socket, `name` for an embedded store.
+    * `hosts`: where to ask who does what: the Sentinels, or some nodes of the cluster.
+    * `service`: what the Sentinels call the group; `sentinel_username` and `sentinel_password`: for themselves.
     * `replicas`: servers that answer reads, each with a configuration of its own.
+    * `read_from_replicas`: have the replicas that Sentinels or a cluster name answer reads.
+    * `fallback_to_primary`: have the primary answer what no replica does.
+    * `wait_replicas`: how many replicas must confirm each write, within `wait_timeout` (seconds).
     * `prefix`: stands before every key.
     * `socket_timeout`: how long (seconds) a reply may take; `socket_connect_timeout`: the same for connecting.
     * `max_connections`: the most connections at one time; who comes later waits `socket_timeout` for one.
     * `client_name`: what CLIENT LIST calls these connections.
     * `ssl_ca_certs`: a file of the authorities to trust over TLS, instead of the system's.
+    * `ssl_certfile` and `ssl_keyfile`: files of the certificate to show to the server, and of its key.
+    * `ssl_check_hostname`: whether the server's certificate must be for the host's name.
     * `deadline`: for how long (seconds) what failed is tried again, if that does no harm; None: not at all.
     * `exactly_once`: have the server record what a command gave, so that any can be tried again.
     * `reuse`: keep connections open between commands.
+    * `readonly`: what is said to it only reads: a replica in a cluster must be told so.
     """
 
+    topology: Literal["server", "sentinel", "cluster"] = "server"
     transport: Literal["tcp", "tls", "unix", "memory"] = "tcp"
     host: str = "localhost"
     port: int = _DEFAULT_PORT
     path: str = ""
     name: str = ""
+    hosts: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    sentinel_username: str | None = field(default=None, repr=False)
+    sentinel_password: str | None = field(default=None, repr=False)
     db: int = 0
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     replicas: tuple[Configuration, ...] = ()
+    read_from_replicas: bool = False
+    fallback_to_primary: bool = False
+    wait_replicas: int = 0
+    wait_timeout: float = 0.1
     prefix: str = ""
     socket_timeout: float = 5.0
     socket_connect_timeout: float = 5.0
     max_connections: int = 50
     client_name: str | None = None
     ssl_ca_certs: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_check_hostname: bool = True
     deadline: float | None = None
     exactly_once: bool = False
     reuse: bool = True
+    readonly: bool = False
 
     def __str__(self) -> str:
         """The DSN, without user, password and options."""
@@ -72,13 +99,35 @@ class Configuration:
         if self.transport == "unix":
             return f"unix://{self.path}?db={self.db}"
         scheme = "rediss" if self.transport == "tls" else "redis"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}/{self.db}"
+        if self.topology == "server":
+            return f"{scheme}://{_address(self.host, self.port)}/{self.db}"
+        hosts = ",".join(_address(*one) for one in self.hosts)
+        group = f"/{self.service}/{self.db}" if self.topology == "sentinel" else ""
+        return f"{scheme}+{self.topology}://{hosts}{group}"
 
     @property
     def location(self) -> str:
         """What tells the data from those elsewhere: the same text."""
         return str(self)
+
+    def at(self, host: str, port: int, *, readonly: bool = False) -> Configuration:
+        """One server of the group or the cluster."""
+        return replace(
+            self, topology="server", host=host, port=port, hosts=(), service="", replicas=(), readonly=readonly
+        )
+
+    def sentinels(self) -> Iterator[Configuration]:
+        """Those that are asked for the group's primary."""
+        for host, port in self.hosts:
+            yield replace(
+                self.at(host, port),
+                db=0,
+                username=self.sentinel_username,
+                password=self.sentinel_password,
+                socket_timeout=min(self.socket_timeout, _SENTINEL_TIMEOUT),
+                socket_connect_timeout=min(self.socket_connect_timeout, _SENTINEL_TIMEOUT),
+                wait_replicas=0,
+            )
 
     def with_options(self, options: Mapping[str, object]) -> Configuration:
         """The same with *options* set, each checked. A None leaves an option as it is."""
@@ -94,8 +143,17 @@ class Configuration:
                 socket_timeout=min(changed.socket_timeout, changed.deadline),
                 socket_connect_timeout=min(changed.socket_connect_timeout, changed.deadline),
             )
+        _check_together(changed, replicas=replicas is not None)
         # Last: a replica named by host:port takes all else from here.
         return changed if replicas is None else replace(changed, replicas=_replicas(replicas, changed))
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_SENTINEL_TIMEOUT: Final = 1.0
+"""How long (seconds) a Sentinel may take: there are others, and whoever asks has waited already."""
 
 
 def parse(dsn: str) -> Configuration:
@@ -103,7 +161,33 @@ def parse(dsn: str) -> Configuration:
 
     >>> parse("redis://localhost/2").db
     2
+    >>> parse("redis+sentinel://10.0.0.1,10.0.0.2:26380/orders/0").hosts
+    (('10.0.0.1', 26379), ('10.0.0.2', 26380))
     """
+    scheme, found, rest = dsn.partition("://")
+    scheme, _, group = scheme.strip().lower().partition("+")
+    topology = _TOPOLOGIES.get(group)
+    if topology is None or _TRANSPORTS.get(scheme) not in ("tcp", "tls"):
+        return _parse(dsn)
+    # What names one of the hosts is a DSN as any other.
+    authority, *_ = re.split("[/?#]", rest, maxsplit=1)
+    userinfo, at, listed = authority.rpartition("@")
+    first, *_ = listed.split(",")
+    where = _parse(f"{scheme}{found}{userinfo}{at}{first}{rest[len(authority) :]}", topology)
+    default_port = _SENTINEL_PORT if topology == "sentinel" else _DEFAULT_PORT
+    hosts = tuple(_host(one, default_port) for one in listed.split(","))
+    return replace(where, host=hosts[0][0], port=hosts[0][1], hosts=hosts)
+
+
+def _host(address: str, default_port: int) -> tuple[str, int]:
+    """One of several, which has nothing of its own but its port."""
+    parts = _split(f"redis://{address}")
+    if parts is None or not parts.hostname:
+        raise ConfigurationError("the DSN's hosts are malformed: scheme://host:port,host:port/...")
+    return _decoded(parts.hostname), _port(parts, default_port)
+
+
+def _parse(dsn: str, topology: Literal["server", "sentinel", "cluster"] = "server") -> Configuration:
     parts = _split(dsn)
     if parts is None:
         raise ConfigurationError(
@@ -124,6 +208,7 @@ def parse(dsn: str) -> Configuration:
             "the DSN holds an '@' after its host: in a user or password, '/' is written %2F, '?' %3F and '@' %40"
         )
     where = Configuration(
+        topology=topology,
         transport=transport,
         username=_decoded(parts.username) if parts.username else None,
         password=_decoded(parts.password) if parts.password else None,
@@ -140,7 +225,19 @@ def parse(dsn: str) -> Configuration:
     else:
         if not host:
             raise ConfigurationError(f"the DSN names no host: {parts.scheme}://host:port/db")
-        where = replace(where, host=_decoded(host), port=_port(parts), db=_db(parts.path.lstrip("/") or "0"))
+        if "," in host:
+            raise ConfigurationError(
+                "several hosts are those of Sentinels or of a cluster: redis+sentinel://h1,h2/name"
+            )
+        path = parts.path.lstrip("/")
+        if topology == "sentinel":
+            service, _, path = path.partition("/")
+            where = replace(where, service=_decoded(service))
+            if not where.service:
+                raise ConfigurationError("the DSN names no service: redis+sentinel://host:port,host:port/service/db")
+        where = replace(where, host=_decoded(host), port=_port(parts, _DEFAULT_PORT), db=_db(path or "0"))
+        if topology == "cluster" and where.db:
+            raise ConfigurationError(f"a cluster has no other database than 0, and the DSN names {where.db}")
     return where.with_options(options)
 
 
@@ -161,6 +258,9 @@ def from_mapping(settings: Mapping[str, object]) -> Configuration:
     ).with_options(options)
 
 
+_TOPOLOGIES: Final[Mapping[str, Literal["sentinel", "cluster"]]] = {"sentinel": "sentinel", "cluster": "cluster"}
+"""What stands in a scheme after a plus."""
+
 _TRANSPORTS: Final[Mapping[str, Literal["tcp", "tls", "unix", "memory"]]] = {
     "redis": "tcp",
     "valkey": "tcp",
@@ -170,15 +270,11 @@ _TRANSPORTS: Final[Mapping[str, Literal["tcp", "tls", "unix", "memory"]]] = {
     "memory": "memory",
 }
 
-_LATER: Final = frozenset({"redis+sentinel", "redis+cluster"})
-
 
 def _unknown_scheme(scheme: str) -> str:
-    if scheme in _LATER:
-        return f"{scheme}:// is not supported yet; known are {', '.join(_TRANSPORTS)}"
     if not scheme:
         return "a DSN begins with its scheme: redis://host:port/db"
-    return f"unknown DSN scheme {scheme!r}; known are {', '.join(_TRANSPORTS)}"
+    return f"unknown DSN scheme {scheme!r}; known are {', '.join(_TRANSPORTS)}, redis+sentinel, redis+cluster"
 
 
 # What urllib raises repeats what it was given, a password too, and an error raised meanwhile would keep it as its
@@ -219,13 +315,13 @@ def _query(parts: SplitResult) -> dict[str, str]:
     return options
 
 
-def _port(parts: SplitResult) -> int:
+def _port(parts: SplitResult, default: int) -> int:
     try:
         port = parts.port
     except ValueError:
         port = 0
     if port is None:
-        return _DEFAULT_PORT
+        return default
     if port == 0:
         # The text there may be a password whose '@' is missing: it is not repeated.
         raise ConfigurationError("the DSN's port is no number from 1 to 65535 (in a user or password, ':' is %3A)")
@@ -250,6 +346,19 @@ def _db(value: object) -> int:
 
 
 # --- Options
+
+
+def _check_together(where: Configuration, *, replicas: bool) -> None:
+    """What cannot be, of options that can be each by itself."""
+    if where.topology != "server" and replicas:
+        they_name = "the Sentinels name" if where.topology == "sentinel" else "the cluster names"
+        raise ConfigurationError(f"replicas: {they_name} them; say read_from_replicas=true to have them answer reads")
+    if where.topology != "sentinel" and (where.sentinel_username or where.sentinel_password):
+        raise ConfigurationError("sentinel_username and sentinel_password are for redis+sentinel://")
+    if where.transport == "memory" and where.wait_replicas:
+        raise ConfigurationError("wait_replicas: the embedded engine has no replicas that could confirm anything")
+    if where.ssl_keyfile and not where.ssl_certfile:
+        raise ConfigurationError("ssl_keyfile is the key of a certificate: ssl_certfile names that")
 
 
 def _option(name: str, value: object) -> object:
@@ -324,10 +433,10 @@ def _flag(name: str, value: object) -> bool:
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _count(name: str, value: object) -> int:
+def _count(name: str, value: object, *, least: int = 1) -> int:
     count = _whole_number(name, value)
-    if count < 1:
-        raise ConfigurationError(f"{name} is at least 1, not {count}")
+    if count < least:
+        raise ConfigurationError(f"{name} is at least {least}, not {count}")
     return count
 
 
@@ -343,12 +452,21 @@ def _whole_number(name: str, value: object) -> int:
 
 _OPTIONS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "replicas": lambda _name, value: value,
+    "read_from_replicas": _flag,
+    "fallback_to_primary": _flag,
+    "wait_replicas": partial(_count, least=0),
+    "wait_timeout": _seconds,
     "prefix": _text,
     "socket_timeout": _seconds,
     "socket_connect_timeout": _seconds,
     "max_connections": _count,
     "client_name": _text,
     "ssl_ca_certs": _file,
+    "ssl_certfile": _file,
+    "ssl_keyfile": _file,
+    "ssl_check_hostname": _flag,
+    "sentinel_username": _text,
+    "sentinel_password": _text,
     "deadline": _seconds,
     "exactly_once": _flag,
 }

@@ -30,6 +30,7 @@ __all__ = [
     "LockNotOwned",
     "NotBatchable",
     "NotReady",
+    "NotReplicated",
     "OutcomeUnknown",
     "PermissionDenied",
     "RedisextError",
@@ -136,6 +137,19 @@ class OutcomeUnknown(ConnectionFailed):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class NotReplicated(OutcomeUnknown):
+    """Fewer replicas than `wait_replicas` confirmed a write within `wait_timeout`: a failover may undo it.
+
+    It was carried out on the primary, where `result` is what it gave: what was popped is there. `confirmed` is how many
+    replicas had it in time.
+    """
+
+    def __init__(self, message: str, command: Command[object], result: object = None, confirmed: int = 0) -> None:
+        super().__init__(message, command)
+        self.result = result
+        self.confirmed = confirmed
 
 
 class BackendClosed(RedisextError, ValueError):

@@ -6,11 +6,7 @@ redisext 2.0.2 asked for.
 
 from __future__ import annotations
 
-import re
-from binascii import crc_hqx
 from collections.abc import Callable
-from functools import lru_cache
-from itertools import count
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
 
 from redisext.command import Argument, Command, Op, Reply, Script, text
@@ -26,7 +22,6 @@ __all__ = [
     "Expire",
     "Key",
     "KeyCommands",
-    "beside",
     "expiration_ms",
     "key_bytes",
     "milliseconds",
@@ -65,36 +60,6 @@ class Address(NamedTuple):
     key: bytes
     prefix: bytes = b""
     location: str = ""
-
-
-def beside(prefix: bytes, key: bytes) -> bytes:
-    """How the names of the keys begin that a structure has beside its own: they are in the same slot of a cluster.
-
-    Where the key has a hash tag, that is kept; else it is one as a whole. Where it cannot be one, because of a brace,
-    a number is, of the same slot.
-
-    >>> beside(b"app:", b"app:jobs"), beside(b"", b"{jobs}:new")
-    (b'app:{app:jobs}', b'{jobs}:new:beside')
-    >>> beside(b"", b"}jobs")
-    b'{3926}:}jobs'
-    """
-    if _TAG.search(key):
-        return key + b":beside"
-    if b"{" in prefix:  # it would be taken for the tag's
-        prefix = b""
-    if b"}" not in key:
-        return prefix + b"{%s}" % key
-    return prefix + b"{%d}:%s" % (_number_in(crc_hqx(key, 0) % _SLOTS), key)
-
-
-_TAG: Final = re.compile(rb"^[^{]*\{[^}]+\}", re.DOTALL)
-_SLOTS: Final = 16_384
-
-
-@lru_cache(maxsize=1024)
-def _number_in(slot: int) -> int:
-    """The first number whose text is in a slot; about as many are tried as there are slots."""
-    return next(number for number in count() if crc_hqx(b"%d" % number, 0) % _SLOTS == slot)
 
 
 class KeyCommands:

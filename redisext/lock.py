@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from redisext.command import Command, Op, Script, Steps, arun
 from redisext.declaration import Declaration
 from redisext.errors import ArgumentError, LockNotOwned, RedisextError, shown
-from redisext.key import Address, KeyCommands, beside, expiration_ms
+from redisext.key import Address, KeyCommands, expiration_ms
 from redisext.model import AsyncModel, Model
 from redisext.reply import done, flag, integer
+from redisext.slots import beside
 
 if TYPE_CHECKING:
     from typing import Self

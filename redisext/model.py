@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeGuard, cast
 from typing_extensions import TypeVar
 
 from redisext import backend as backends
-from redisext.command import Command, Steps, arun, run
+from redisext.command import Command, CursorLost, Steps, arun, run
 from redisext.declaration import C_co, Declaration
 from redisext.errors import ConfigurationError, EncodeError
 
@@ -123,11 +123,18 @@ class Model(Declaration[C_co]):
 
     def _pages(self, page: Callable[[Cursor | None], Command[Page[T, Cursor]]]) -> Iterator[T]:
         """All elements, a page in memory at a time."""
-        elements, cursor = self._run(page(None))
-        yield from elements
-        while cursor is not None:
-            elements, cursor = self._run(page(cursor))
+        steady = self._backend.steady()
+        cursor: Cursor | None = None
+        while True:
+            try:
+                elements, following = steady.execute(page(cursor))
+            except CursorLost:  # what was there already comes again, as it may in any scan
+                steady, cursor = self._backend.steady(), None
+                continue
             yield from elements
+            if following is None:
+                return
+            cursor = following
 
     def _holds(self, contains: Callable[[T], Command[bool]], value: object) -> bool:
         """Python's `in`, which takes a value of any type: what is not of the element type is not there."""
@@ -249,13 +256,20 @@ class AsyncModel(Declaration[C_co]):
 
     async def _pages(self, page: Callable[[Cursor | None], Command[Page[T, Cursor]]]) -> AsyncIterator[T]:
         """All elements, a page in memory at a time."""
-        elements, cursor = await self._run(page(None))
-        for one in elements:
-            yield one
-        while cursor is not None:
-            elements, cursor = await self._run(page(cursor))
+        backend = self.backend
+        steady = backend.steady()
+        cursor: Cursor | None = None
+        while True:
+            try:
+                elements, following = await steady.execute(page(cursor))
+            except CursorLost:  # what was there already comes again, as it may in any scan
+                steady, cursor = backend.steady(), None
+                continue
             for one in elements:
                 yield one
+            if following is None:
+                return
+            cursor = following
 
 
 def _as_backend(source: object, *, reuse: bool) -> backends.Backend:

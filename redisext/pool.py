@@ -28,7 +28,7 @@ _SPOP: Final = Op("SPOP", "set")
 _SMEMBERS: Final = Op("SMEMBERS", "set", reads=True)
 _SISMEMBER: Final = Op("SISMEMBER", "set", reads=True)
 _SCARD: Final = Op("SCARD", "set", reads=True)
-_SSCAN: Final = Op("SSCAN", "set", reads=True)
+_SSCAN: Final = Op("SSCAN", "set", reads=True, scans=True)
 _SRANDMEMBER: Final = Op("SRANDMEMBER", "set", reads=True)
 _KEEP: Final = Op(
     "keep only these members",

@@ -7,7 +7,7 @@ from typing import Final
 
 from redisext.errors import ArgumentError, shown
 
-__all__ = ["block_for", "checked_timeout"]
+__all__ = ["A_SLICE", "block_for", "checked_timeout"]
 
 
 def checked_timeout(timeout: object) -> float | None:
@@ -26,3 +26,7 @@ _FOR_EVER: Final = 1e9
 def block_for(timeout: float | None) -> float:
     """The same as a blocking command takes it: 0 for ever, and never less than the server's 1 ms."""
     return 0 if timeout is None else max(1, math.ceil(timeout * 1000)) / 1000
+
+
+A_SLICE: Final = 5.0
+"""Seconds that a server is asked to wait at a time, where it may be gone meanwhile and another is to be asked."""

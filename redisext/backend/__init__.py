@@ -64,6 +64,15 @@ def connect(
     max_connections: int | None = None,
     client_name: str | None = None,
     ssl_ca_certs: str | None = None,
+    ssl_certfile: str | None = None,
+    ssl_keyfile: str | None = None,
+    ssl_check_hostname: bool | None = None,
+    sentinel_username: str | None = None,
+    sentinel_password: str | None = None,
+    read_from_replicas: bool | None = None,
+    fallback_to_primary: bool | None = None,
+    wait_replicas: int | None = None,
+    wait_timeout: float | None = None,
     deadline: float | None = None,
     exactly_once: bool | None = None,
 ) -> RedisBackend | MemoryBackend:
@@ -73,12 +82,19 @@ def connect(
     :exc:`~redisext.errors.EmbeddedWarning`. Each option can stand in the URL's query too; given here, it wins.
 
     * `replicas`: DSNs (or host:port, with all else as in *url*) of servers that answer reads, in turn.
+    * `read_from_replicas`: have the replicas answer reads that the Sentinels, or the cluster, name.
+    * `fallback_to_primary`: have the primary answer reads where no replica does; else that is an error.
+    * `wait_replicas`, `wait_timeout`: how many replicas must confirm each write (0), within how many seconds (0.1); if
+      fewer do, :exc:`~redisext.errors.NotReplicated` is raised.
     * `prefix`: put before every key.
     * `socket_timeout`: how long a reply, or a free connection, may take, in seconds (5).
     * `socket_connect_timeout`: how long connecting may take, in seconds (5).
     * `max_connections`: the most connections open at one time (50).
     * `client_name`: the connections' name in CLIENT LIST.
     * `ssl_ca_certs`: the file of authorities to trust over TLS, instead of the system's.
+    * `ssl_certfile`, `ssl_keyfile`: the files of a certificate to show to the server, and of its key.
+    * `ssl_check_hostname`: whether the server's certificate must name its host (true).
+    * `sentinel_username`, `sentinel_password`: for the Sentinels themselves.
     * `deadline`: for how long (seconds) a command is tried again when the server cannot be reached or the connection
       breaks: one that only reads, or was certainly not carried out. Without it, the first failure is raised.
     * `exactly_once`: have the server record what a command gave, so that one whose reply was lost can be tried again
@@ -102,6 +118,15 @@ def connect(
             max_connections=max_connections,
             client_name=client_name,
             ssl_ca_certs=ssl_ca_certs,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+            ssl_check_hostname=ssl_check_hostname,
+            sentinel_username=sentinel_username,
+            sentinel_password=sentinel_password,
+            read_from_replicas=read_from_replicas,
+            fallback_to_primary=fallback_to_primary,
+            wait_replicas=wait_replicas,
+            wait_timeout=wait_timeout,
             deadline=deadline,
             exactly_once=exactly_once,
         )
@@ -118,6 +143,15 @@ def aconnect(
     max_connections: int | None = None,
     client_name: str | None = None,
     ssl_ca_certs: str | None = None,
+    ssl_certfile: str | None = None,
+    ssl_keyfile: str | None = None,
+    ssl_check_hostname: bool | None = None,
+    sentinel_username: str | None = None,
+    sentinel_password: str | None = None,
+    read_from_replicas: bool | None = None,
+    fallback_to_primary: bool | None = None,
+    wait_replicas: int | None = None,
+    wait_timeout: float | None = None,
     deadline: float | None = None,
     exactly_once: bool | None = None,
 ) -> AsyncRedisBackend | AsyncMemoryBackend:
@@ -145,6 +179,15 @@ def aconnect(
             max_connections=max_connections,
             client_name=client_name,
             ssl_ca_certs=ssl_ca_certs,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+            ssl_check_hostname=ssl_check_hostname,
+            sentinel_username=sentinel_username,
+            sentinel_password=sentinel_password,
+            read_from_replicas=read_from_replicas,
+            fallback_to_primary=fallback_to_primary,
+            wait_replicas=wait_replicas,
+            wait_timeout=wait_timeout,
             deadline=deadline,
             exactly_once=exactly_once,
         )

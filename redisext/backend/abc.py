@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-__all__ = ["AsyncBackend", "AsyncSession", "Backend", "HasAsyncClient", "HasClient", "Session"]
+__all__ = [
+    "AsyncBackend",
+    "AsyncExecutor",
+    "AsyncSession",
+    "Backend",
+    "Executor",
+    "HasAsyncClient",
+    "HasClient",
+    "Session",
+]
 
 R = TypeVar("R")
 
@@ -59,6 +68,14 @@ class Backend(Protocol):
     @property
     def primary(self) -> Backend:
         """The same data, read from where it is written. A backend without replicas gives itself."""
+        ...
+
+    def steady(self) -> Executor:
+        """What one iteration is made on: a view on which one server answers all commands whose `op.scans` is true.
+
+        If that server cannot go on, the view raises :exc:`~redisext.command.CursorLost`, and the iteration begins anew
+        on another view.
+        """
         ...
 
     def execute(self, command: Command[R]) -> R:
@@ -118,6 +135,14 @@ class Backend(Protocol):
     ) -> None: ...
 
 
+class Executor(Protocol):
+    """What carries out commands."""
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command*."""
+        ...
+
+
 class Session(Protocol):
     """What a transaction needs of a connection."""
 
@@ -152,6 +177,10 @@ class AsyncBackend(Protocol):
     @property
     def primary(self) -> AsyncBackend:
         """The same data, read from where it is written. A backend without replicas gives itself."""
+        ...
+
+    def steady(self) -> AsyncExecutor:
+        """What one iteration is made on: a view on which one server answers all commands whose `op.scans` is true."""
         ...
 
     def execute(self, command: Command[R]) -> Awaitable[R]:
@@ -201,6 +230,14 @@ class AsyncBackend(Protocol):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
+
+
+class AsyncExecutor(Protocol):
+    """What carries out commands under asyncio."""
+
+    def execute(self, command: Command[R]) -> Awaitable[R]:
+        """Carry out *command*."""
+        ...
 
 
 class AsyncSession(Protocol):

@@ -13,6 +13,9 @@ others were certainly not sent (:class:`NotSent`), and go on to the next channel
 connection that the server closes while it is idle is not written to: if there is something to read when nothing is
 due, the write waits until it has been read.
 
+Where writes are to be confirmed by replicas, each call ends with WAIT. That would hold up everybody behind it, call by
+call; so all calls that leave in one write share one WAIT at its end, which is good for all that stands before it.
+
 redis-py's connection connects, speaks TLS and the handshake, authenticates, and then hands over its transport and its
 parser. What it would do next, read one reply for one caller, is what this module does for many.
 """
@@ -31,7 +34,7 @@ from redis.asyncio import connection as wire
 
 from redisext.backend import exchange, failures
 from redisext.backend.exchange import Answer, Cut, Words
-from redisext.backend.servers import settings
+from redisext.backend.servers import settings, tls_context
 
 if TYPE_CHECKING:
     from socket import socket
@@ -58,7 +61,7 @@ class NotSent(Exception):
 class _Call:
     """Some commands on their way, and the future of their answers."""
 
-    __slots__ = ("answers", "future", "load", "patience", "since", "words")
+    __slots__ = ("answers", "covers", "future", "load", "patience", "since", "wait", "words")
 
     load: int
     since: float
@@ -67,10 +70,28 @@ class _Call:
     def __init__(
         self, words: Sequence[Words], patience: float | None, future: asyncio.Future[Sequence[Answer]]
     ) -> None:
-        self.words = words
+        *before, last = words
+        self.wait: Words | None = last if last[0] == exchange.WAIT and before else None
+        self.words = before if self.wait else words
         self.patience = patience
         self.future = future
         self.answers: list[Answer] = []
+        self.covers: Sequence[_Call] = ()
+        """Those for which it is the WAIT that they share."""
+
+    def settle(self) -> None:
+        """All of its answers are there."""
+        for one in self.covers:
+            one.answers += self.answers
+        for one in self.covers or (self,):
+            if not one.future.done():
+                one.future.set_result(one.answers)
+
+    def cut(self, reason: Exception) -> None:
+        """The others will not come."""
+        for one in self.covers or (self,):
+            if not one.future.done():
+                one.future.set_exception(Cut(reason, one.answers, sent=True))
 
 
 class Channel(asyncio.Protocol):
@@ -97,10 +118,14 @@ class Channel(asyncio.Protocol):
     async def open(cls, where: Configuration) -> Channel:
         """Connect. Errors become those of :mod:`redisext.errors`."""
         connection = KINDS[where.transport](**settings(where))
+        connection.where = where
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
         try:
             await connection.connect()
+            if where.readonly:
+                await connection.send_command("READONLY")
+                await connection.read_response()
             if task and task.cancelling() > cancels:  # `wait_for`, which redis-py uses, loses some on Python 3.11
                 raise asyncio.CancelledError
             return cls(*connection.hand_over())
@@ -142,8 +167,7 @@ class Channel(asyncio.Protocol):
         if self._alarm is not None:
             self._alarm.cancel()
         for call in self._sent:
-            if not call.future.done():
-                call.future.set_exception(Cut(reason, call.answers, sent=True))
+            call.cut(reason)
         for call in self._unsent:
             if not call.future.done():
                 call.future.set_exception(NotSent(reason))
@@ -172,8 +196,8 @@ class Channel(asyncio.Protocol):
                 if len(call.answers) == len(call.words):
                     sent.popleft()
                     self._load -= call.load
-                    if not call.future.done():
-                        call.future.set_result(call.answers)
+                    if call.wait is None:  # else it goes on with the one that they share
+                        call.settle()
         except redis.exceptions.RedisError as error:  # it is not the protocol
             self.break_off(error)
         if self._unsent and not self._woken:
@@ -205,6 +229,7 @@ class Channel(asyncio.Protocol):
             self._wake()
             return
         packed: list[bytes] = []
+        waiting: list[_Call] = []
         now = self._loop.time()
         while self._unsent and self._load < _LOAD:
             call = self._unsent.popleft()
@@ -216,13 +241,30 @@ class Channel(asyncio.Protocol):
                 call.future.set_exception(error)
                 continue
             packed.append(words)
-            call.since = now
-            call.load = len(words) + len(call.words) * _PER_COMMAND
-            self._load += call.load
-            self._sent.append(call)
+            self._note(call, len(words), now)
+            if call.wait is not None:
+                waiting.append(call)
+        if waiting:
+            packed.append(self._shared_wait(waiting, now))
         if packed:
             self._transport.write(b"".join(packed))
             self._set_alarm(self._sent[0])
+
+    def _note(self, call: _Call, size: int, now: float) -> None:
+        """It is being sent."""
+        call.since = now
+        call.load = size + len(call.words) * _PER_COMMAND
+        self._load += call.load
+        self._sent.append(call)
+
+    def _shared_wait(self, calls: Sequence[_Call], now: float) -> bytes:
+        """What all of them wait for."""
+        first = calls[0]
+        wait = _Call([first.wait or ()], first.patience, first.future)
+        wait.covers = calls
+        words = exchange.packed(wait.words)
+        self._note(wait, len(words), now)
+        return words
 
     def _set_alarm(self, call: _Call) -> None:
         """For the time at which this call, the first that is due, has waited for too long."""
@@ -250,6 +292,8 @@ class Channel(asyncio.Protocol):
 class _HandedOver(wire.AbstractConnection):
     """Connects as ever, and then leaves what it has made to somebody else."""
 
+    where: Configuration
+
     def hand_over(self) -> tuple[asyncio.StreamWriter, hiredis.Reader]:
         """The stream, which closes its socket once it is dropped, and the parser, with nothing left to be read."""
         stream, writer, parser = self._reader, self._writer, self._parser._reader  # noqa: SLF001  # it has no other
@@ -270,10 +314,8 @@ class _UnixConnection(_HandedOver, wire.UnixDomainSocketConnection):
 
 
 class _TLSConnection(_HandedOver, wire.SSLConnection):
-    """Trusts the authorities in the file that is named, and no others; redis-py would add them to the system's."""
-
     def _connection_arguments(self) -> Mapping[str, str | int | ssl.SSLContext]:
-        return {"host": self.host, "port": self.port, "ssl": ssl.create_default_context(cafile=self.ca_certs)}
+        return {"host": self.host, "port": self.port, "ssl": tls_context(self.where)}
 
 
 KINDS: Final[Mapping[str, type[_HandedOver]]] = {

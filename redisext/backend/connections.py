@@ -34,7 +34,7 @@ from redis.connection import AbstractConnection, ConnectionPool, SSLConnection, 
 from redis.connection import Connection as TCPConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from redisext.backend.servers import Settings, settings
+from redisext.backend.servers import Settings, settings, tls_context
 
 if TYPE_CHECKING:
     import hiredis
@@ -54,6 +54,7 @@ class Connection(AbstractConnection):
 
     home: deque[Connection]
     """The idle ones, to which it is given back."""
+    where: Configuration
 
     # Made new when it is opened:
     _reader: hiredis.Reader
@@ -69,6 +70,9 @@ class Connection(AbstractConnection):
             return
         try:
             super().connect_check_health(*args, **kwargs)
+            if self.where.readonly:
+                self.send_command("READONLY")
+                self.read_response()
             self._reader = self._parser._reader  # noqa: SLF001  # redis-py keeps it for itself
             self._nothing_yet = self._reader.gets()
             self._has_bytes = _looks_for_bytes(self._parser._sock)  # noqa: SLF001  # as above
@@ -110,14 +114,19 @@ class Connection(AbstractConnection):
 
     def read_late(self, timeout: float | None) -> Answer:
         """The next answer, which may take *timeout* seconds in place of what is usual; None for ever."""
+        answers: list[Answer] = []
+        self.read_into_late(answers, 1, timeout)
+        return answers[0]
+
+    def read_into_late(self, answers: list[Answer], count: int, timeout: float | None) -> None:
+        """Add answers until there are *count*, each of which may take so long."""
         sock = self._sock
         if sock is None:
             raise redis.exceptions.ConnectionError("it was closed in the meantime")
         usual = sock.gettimeout()
         sock.settimeout(timeout)
-        answer = self.read()
+        self.read_into(answers, count)
         sock.settimeout(usual)
-        return answer
 
     def cut(self) -> None:
         """End what another thread does with it, which finds it closed by the server."""
@@ -154,11 +163,8 @@ class _UnixConnection(Connection, UnixDomainSocketConnection):
 
 
 class _TLSConnection(Connection, SSLConnection):
-    """Trusts the authorities in the file that is named, and no others; redis-py would add them to the system's."""
-
     def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
-        context = ssl.create_default_context(cafile=self.ca_certs)
-        return context.wrap_socket(sock, server_hostname=self.host)
+        return tls_context(self.where).wrap_socket(sock, server_hostname=self.host)
 
 
 _KINDS: Final[Mapping[str, type[Connection]]] = {"tcp": _TCPConnection, "unix": _UnixConnection, "tls": _TLSConnection}
@@ -236,6 +242,7 @@ class Pool:
                 return None
             connection = self.kind(**self.settings)
             connection.home = self._idle
+            connection.where = self.where
             self._alive.add(connection)
             return connection
 

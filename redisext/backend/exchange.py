@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from typing import TypeAlias, TypeVar, cast
+from typing import Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import hiredis
 import redis
@@ -22,6 +22,7 @@ from redisext.pending import Pending
 from redisext.reply import done
 
 __all__ = [
+    "WAIT",
     "Answer",
     "Cut",
     "Exchange",
@@ -30,7 +31,9 @@ __all__ = [
     "commit",
     "drive",
     "many",
+    "many_with",
     "one",
+    "one_with",
     "packed",
     "packed_one",
     "refused",
@@ -73,10 +76,12 @@ _pack = cast(  # its own types know commands of one word only
 )
 
 
-def drive(exchange: Exchange[R], send: Callable[[list[Words]], Sequence[Answer]]) -> R:
-    """What *exchange* gives, when *send* is what gets the answers."""
+def drive(
+    exchange: Exchange[R], send: Callable[[list[Words]], Sequence[Answer]], begun: list[Words] | None = None
+) -> R:
+    """What *exchange* gives, when *send* is what gets the answers. It may have *begun* with these words already."""
     try:
-        words = next(exchange)
+        words = next(exchange) if begun is None else begun
         while True:
             try:
                 answers = send(words)
@@ -140,6 +145,98 @@ def many(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[N
         _fail(where, pending[len(cut.answers) :], cut)
     else:
         yield from _settle(where, pending, answers)
+
+
+# --- What is said beside it
+
+
+def one_with(where: Configuration, command: Command[object], *, asking: bool = False) -> Exchange[Reply]:
+    """The same as `one`, with what :func:`many_with` says beside it."""
+    wait = _confirmation(where, [command])
+    reply, lack = yield from _extended(where, one(where, command), wait, asking=asking)
+    if lack is not None:
+        raise failures.not_replicated(where, command, command.read(reply), *lack)
+    return reply
+
+
+def many_with(
+    where: Configuration, pending: Sequence[Pending[object]], steps: Exchange[R], *, asking: bool = False
+) -> Exchange[R]:
+    """*steps*, which carry out *pending*, with what must be said beside it.
+
+    With *asking*, each command follows ASKING, as a node of a cluster wants it which is just being given the key. Where
+    the configuration wants writes to be confirmed by replicas, WAIT follows them; what too few have confirmed has
+    failed.
+    """
+    wait = _confirmation(where, [one.command for one in pending])
+    result, lack = yield from _extended(where, steps, wait, asking=asking)
+    if lack is not None:
+        for one in pending:
+            if one.succeeded and _writes(one.command):
+                one.fail(failures.not_replicated(where, one.command, one.result(), *lack))
+    return result
+
+
+WAIT: Final = "WAIT"
+_ASKING: Final = ("ASKING",)
+
+
+def _writes(command: Command[object]) -> bool:
+    return not command.op.repeatable or command.op.recorded
+
+
+def _confirmation(where: Configuration, commands: Sequence[Command[object]]) -> Words | None:
+    if not where.wait_replicas or not any(map(_writes, commands)):
+        return None
+    # In milliseconds; 0 would be for ever.
+    return (WAIT, where.wait_replicas, max(1, round(where.wait_timeout * 1000)))
+
+
+class _Lack(NamedTuple):
+    """How many replicas have confirmed a write, which are too few, and why."""
+
+    confirmed: int
+    why: str
+
+
+def _extended(
+    where: Configuration, steps: Exchange[R], wait: Words | None, *, asking: bool
+) -> Exchange[tuple[R, _Lack | None]]:
+    answer: Answer = None
+    result: R
+    try:
+        words = next(steps)
+        while True:
+            said = [one for each in words for one in (_ASKING, each)] if asking else words
+            try:
+                answers = yield ([*said, wait] if wait else said)
+            except Cut as cut:
+                there = cut.answers[1::2] if asking else cut.answers
+                if len(there) < len(words):
+                    words = steps.throw(Cut(cut.reason, there, sent=cut.sent))
+                else:  # all that is missing is how many have confirmed it
+                    answer = redis.exceptions.ConnectionError(f"the connection broke: {cut.reason}")
+                    words = steps.send(there)
+            else:
+                if wait:
+                    *answers, answer = answers
+                words = steps.send(answers[1::2] if asking else answers)
+    except StopIteration as stop:
+        result = cast("R", stop.value)  # as in `drive`
+    if wait is None or (isinstance(answer, int) and answer >= where.wait_replicas):
+        return result, None
+    if not isinstance(answer, int):
+        return result, _Lack(0, f": {answer!s}")
+    why = ""
+    with contextlib.suppress(Cut):  # then it is said without
+        [role] = yield [("ROLE",)]
+        if isinstance(role, list) and len(role) == _OF_A_PRIMARY and isinstance(role[2], list):
+            why = f"; it has {len(role[2])}"
+    return result, _Lack(answer, why)
+
+
+_OF_A_PRIMARY: Final = 3
+"""How much ROLE tells of one: "master", how much it has written, its replicas."""
 
 
 def watch(where: Configuration, keys: Sequence[bytes]) -> Exchange[None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 import redis
@@ -14,6 +16,8 @@ from redisext.errors import (
     CommandRefused,
     ConfigurationError,
     ConnectionFailed,
+    CrossSlot,
+    NotReplicated,
     OutcomeUnknown,
     PermissionDenied,
     RedisextError,
@@ -24,14 +28,24 @@ from redisext.errors import (
 __all__ = [
     "RECORDED",
     "answered",
+    "answered_by",
     "broken",
     "closed",
+    "cross_slot",
     "elsewhere",
     "exhausted",
     "is_for_now",
     "is_recorded",
+    "is_redirected",
     "is_wrong_type",
+    "moved_meanwhile",
+    "no_cluster",
+    "no_primary",
+    "no_sentinel",
     "not_carried_out",
+    "not_replicated",
+    "once_more",
+    "out_of_touch",
     "refused",
     "unknown",
     "unreachable",
@@ -65,13 +79,89 @@ def _unreachable(where: Configuration, error: Exception) -> RedisextError:
     certificate = _certificate(error)
     if certificate is not None:
         reason = certificate.verify_message.rstrip(".")
-        return ConnectionFailed(
-            f"the certificate of {where} was refused: {reason}; ssl_ca_certs names a file of the authorities to trust"
+        way_out = _CERTIFICATES.get(certificate.verify_code, "ssl_ca_certs names a file of the authorities to trust")
+        return ConnectionFailed(f"the certificate of {where} was refused: {reason}; {way_out}")
+    if _is_without_certificate(error):
+        return ConfigurationError(
+            f"{where} asks for a client's certificate: ssl_certfile and ssl_keyfile name the files of one ({error})"
         )
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return ConnectionFailed(f"{where} is not ready yet: {error}")
     reason = str(error).rstrip(".")
     return ConnectionFailed(f"cannot reach {where}: {reason}; is a server running there, and is the DSN right?")
+
+
+_CERTIFICATES: Final = {
+    10: "it has to be renewed there",  # expired
+    62: "name the host as its certificate does, or say ssl_check_hostname=false",
+    64: "name the host as its certificate does, or say ssl_check_hostname=false",  # the same for an address
+}
+"""What to do, for OpenSSL's number of what is wrong with a certificate."""
+
+
+def _is_without_certificate(error: Exception) -> bool:
+    """Whether the server wants to see a certificate; with TLS 1.3 it says so when the handshake is over."""
+    return "CERTIFICATE_REQUIRED" in str(error)
+
+
+def once_more(error: RedisextError) -> RedisextError:
+    """The same error for another command, which has a fate of its own."""
+    again = copy.copy(error)
+    again.__cause__ = error.__cause__
+    return again
+
+
+def out_of_touch(where: Configuration) -> ConnectionFailed:
+    """A replica does not hear of what is written."""
+    reason = ConnectionFailed(f"the replica {where} has lost its primary, so that what it knows may be out of date")
+    reason.retriable = True
+    return reason
+
+
+def no_primary(where: Configuration, why: str) -> ConnectionFailed:
+    """Nobody can tell by now who is the primary."""
+    reason = ConnectionFailed(f"{where} has no primary for now: {why}")
+    reason.retriable = True
+    return reason
+
+
+def no_sentinel(where: Configuration, error: Exception) -> RedisextError:
+    """A Sentinel refuses to answer."""
+    if "unknown command" in str(error):
+        return ConfigurationError(f"{where} is no Sentinel: a server by itself is named redis://host:port/db")
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return ConfigurationError(
+            f"the Sentinel {where} asks for a password of its own: sentinel_password, and sentinel_username"
+        )
+    return answered_by(where, error)
+
+
+def no_cluster(where: Configuration, error: Exception) -> RedisextError:
+    """The node of a cluster refuses to tell who has which slots."""
+    if "cluster support disabled" in str(error):
+        return ConfigurationError(f"{where} is not in a cluster: name it redis://{where.host}:{where.port}/0")
+    return answered_by(where, error)
+
+
+def answered_by(where: Configuration, error: Exception) -> RedisextError:
+    """What a server replied to a question about itself."""
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return PermissionDenied(f"the user may not ask {where} who does what: {_server_text(error)}")
+    return unreachable(where, error)
+
+
+def moved_meanwhile(error: RedisextError) -> RedisextError:
+    """What has become of a transaction that has read already; *error* itself, if its key was not moved."""
+    if not is_redirected(error):
+        return error
+    reason = ConnectionFailed("a key of the transaction was being moved to another node of the cluster")
+    reason.retriable = True
+    return reason
+
+
+def is_redirected(error: Exception) -> bool:
+    """Whether the node of a cluster has not, or not wholly, what was asked for."""
+    return isinstance(error.__cause__, (redis.exceptions.AskError, redis.exceptions.TryAgainError))
 
 
 def exhausted(where: Configuration) -> Timeout:
@@ -86,6 +176,8 @@ def exhausted(where: Configuration) -> Timeout:
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
     """The connection broke, or the reply did not come in time."""
+    if _is_without_certificate(error):
+        return unreachable(where, error)
     if sent and not command.op.repeatable:
         return unknown(where, command, error)
     # Older redis-py lets Python's own through.
@@ -125,6 +217,33 @@ def elsewhere(backend: object) -> ConfigurationError:
     )
 
 
+def not_replicated(
+    where: Configuration, command: Command[object], result: object, confirmed: int, why: str
+) -> NotReplicated:
+    """Too few replicas have confirmed a write in time."""
+    reason = NotReplicated(
+        f"{command.op.name} on key {text(command.keys[0])!r} was carried out on {where}, and {confirmed} of "
+        f"{where.wait_replicas} replicas confirmed it within the {where.wait_timeout:g} s of wait_timeout{why}",
+        command,
+        result,
+        confirmed,
+    )
+    # Where the server has a record, the next attempt gets the same result, and waits once more.
+    reason.retriable = command.op.recorded
+    reason.sent = True
+    return reason
+
+
+def cross_slot(what: str, keys: Sequence[bytes]) -> CrossSlot:
+    """The keys of one operation are in different slots."""
+    named = ", ".join(repr(text(key)) for key in dict.fromkeys(keys))
+    example = text(keys[0])
+    return CrossSlot(
+        f"{what} works on keys that are in different slots of the cluster ({named}); a common hash tag puts keys into "
+        f"the same one, as in '{{{example}}}:a' and '{{{example}}}:b'"
+    )
+
+
 def is_wrong_type(error: Exception) -> bool:
     """Whether the key holds another structure; the answer to TYPE then explains it."""
     return "WRONGTYPE" in str(error)
@@ -134,6 +253,11 @@ def answered(where: Configuration, command: Command[object], error: Exception, h
     """The error that the server replied, be it about the command or about the connection."""
     if isinstance(error, _ANSWERS):
         return unreachable(where, error)
+    if isinstance(error, redis.exceptions.AskError):  # MOVED is one of them
+        return ConfigurationError(
+            f"{where} is a node of a cluster, and another node has key {text(command.keys[0])!r}: "
+            f"name it redis+cluster://{where.host}:{where.port}"
+        )
     return refused(command, error, held)
 
 
@@ -178,7 +302,7 @@ _NO_PERMISSION: Final = (
     "ACL failure in script",
     "The user executing the script can't",  # before Redis 7.2
 )
-_FOR_NOW: Final = ("BUSY ", "NOREPLICAS ")
+_FOR_NOW: Final = ("BUSY ", "NOREPLICAS ", "UNBLOCKED ")
 _FOR_NOW_KINDS: Final = (
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ReadOnlyError,

@@ -33,10 +33,10 @@ from redisext.backoff import Patience, waits
 from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.dsn import Configuration
 from redisext.errors import ConnectionFailed, DecodeError, RedisextError
-from redisext.key import beside
 from redisext.pending import Pending
 from redisext.reply import flag
-from redisext.waiting import block_for
+from redisext.slots import beside, slot
+from redisext.waiting import A_SLICE, block_for
 
 __all__ = ["Records", "Requests", "carried_out", "popped_in_time"]
 
@@ -73,6 +73,7 @@ local done = table.remove(ARGV, 1)
 local made = redis.pcall("SET", record, "", "NX", "PX", lifetime)
 if not made or made.err then
   local given = redis.call("GET", record)
+  if given then redis.pcall("PEXPIRE", record, lifetime) end -- a write: only what follows one can be confirmed by WAIT
   if given == "" then return redis.error_reply("ERR it was given up, and is not carried out{failures.RECORDED}") end
   if given then return cmsgpack.unpack(given) end
   return made
@@ -138,19 +139,37 @@ class Records:
         self._prefix = where.prefix.encode()
         self.where = where
         self.lifetime: int = round(max(_AT_LEAST, _DEADLINES * (where.deadline or 0)) * 1000)
-        self.useless: deque[bytes] = deque(maxlen=10_000)
+        self._in_slots = where.topology == "cluster"
+        # In a cluster, a command can delete what is in its own slot.
+        self._useless: dict[int, deque[bytes]] = {}
 
     def record(self, key: bytes) -> bytes:
         """The name of a new one."""
         # Of the system's own random numbers: a forked child has no others than its parent of Python's.
         return beside(self._prefix, key) + b":once:" + os.urandom(12).hex().encode()
 
-    def one_useless(self) -> bytes:
-        """The name of one that can be deleted."""
+    def forget(self, record: bytes) -> None:
+        """It is of no use any more: the next command will delete it."""
+        number = self._slot(record)
+        useless = self._useless.get(number)
+        if useless is None:
+            useless = self._useless.setdefault(number, deque(maxlen=_IN_A_SLOT if self._in_slots else _IN_ALL))
+        useless.append(record)
+
+    def one_useless(self, beside: bytes) -> bytes:
+        """The name of one that can be deleted with a command that has its own record *beside*."""
         try:
-            return self.useless.pop()
-        except IndexError:
+            return self._useless[self._slot(beside)].pop()
+        except (KeyError, IndexError):
             return b""
+
+    def _slot(self, record: bytes) -> int:
+        return slot(record) if self._in_slots else 0
+
+
+_IN_ALL: Final = 10_000
+_IN_A_SLOT: Final = 100
+"""How many useless records are remembered. The others expire."""
 
 
 class Request(Generic[R]):
@@ -166,7 +185,7 @@ class Request(Generic[R]):
             # A transaction is refused as a whole.
             _recorded(command.op, when_full=command.op.name in _FREES and not atomic),
             (*command.keys, self.record),
-            (records.lifetime, records.one_useless(), *name, *command.args),
+            (records.lifetime, records.one_useless(self.record), *name, *command.args),
             _number(command.parse) if command.op.name in _NUMBERS else command.parse,
             command.location,
         )
@@ -247,14 +266,14 @@ class Requests:
             elif shadow.succeeded:
                 one.become(shadow)
                 if not patience.doubts(shadow):
-                    self._records.useless.append(request.record)
+                    self._records.forget(request.record)
             else:
                 error = shadow.error or reason
                 if isinstance(error, RedisextError) and self._in_doubt:
                     error.sent = True  # once, whatever became of the attempts to get the replies
                 # Of what may be tried again there is none, or one that keeps it from being carried out.
                 if isinstance(error, RedisextError) and not error.sent and not error.retriable:
-                    self._records.useless.append(request.record)
+                    self._records.forget(request.record)
                 if error is not None:
                     one.fail(request.final(error) if isinstance(error, RedisextError) else error)
             told = told or (one.done and one.error is not reason)
@@ -269,7 +288,7 @@ def carried_out(records: Records, command: Command[R]) -> Steps[R]:
         result: R = yield from request.recorded
     except RedisextError as error:
         if not error.sent:
-            records.useless.append(request.record)
+            records.forget(request.record)
         final = request.final(error)
         if final is error:
             raise
@@ -304,7 +323,14 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
             yield from Wait(next(pauses) if left is None else min(next(pauses), left))
         else:
             key = command.keys[0]
-            yield from Command(_LOOK, (key, key), (take.end, take.end, block_for(left)), _as_it_is, command.location)
+            for_now = A_SLICE if left is None else min(A_SLICE, left)
+            yield from Command(
+                _LOOK,
+                (key, key),
+                (take.end, take.end, block_for(for_now)),
+                _as_it_is,
+                command.location,
+            )
 
 
 class _Take:

@@ -1,4 +1,4 @@
-"""The backend over redis-py: one server, or a primary with replicas.
+"""The backend over redis-py: one server, a primary with replicas, a group under Sentinels, or a cluster.
 
 redis-py opens connections, speaks TLS and the handshake, and parses replies. Commands go through its
 `Connection` objects rather than through its client: so each reply arrives as the server sent it, and
@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -21,18 +21,31 @@ import redis
 from redisext import dsn
 from redisext.backend import connections, exchange, failures
 from redisext.backend.connections import ClientPool, NoneFree, Pool
-from redisext.backend.exchange import Answer, Cut, Words, drive
-from redisext.backend.recorded import Records, Requests, carried_out, popped_in_time
+from redisext.backend.exchange import Answer, Cut, Exchange, Words, drive
+from redisext.backend.recorded import Records, Requests
 from redisext.backend.servers import Servers
+from redisext.backend.topology import (
+    TRANSACTION,
+    Ask,
+    Call,
+    CallMany,
+    Commit,
+    Once,
+    Request,
+    Route,
+    Seat,
+    Topology,
+    Trial,
+)
 from redisext.backoff import Patience
 from redisext.batch import Batches, Pending
-from redisext.command import Command, Reply, run
+from redisext.command import Command, CursorLost, Reply, run
 from redisext.errors import ConfigurationError, RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from redisext.backend.abc import Session
+    from redisext.backend.abc import Executor, Session
 
 __all__ = ["Connection", "RedisBackend"]
 
@@ -40,9 +53,10 @@ R = TypeVar("R")
 
 
 class RedisBackend(Servers["_Node"], Batches):
-    """One server, or a primary with replicas: reads go to the replicas in turn, all else to the primary.
+    """One server, a primary with replicas, a group under Sentinels, or a cluster.
 
-    Made by :func:`redisext.connect`. Nothing is opened before the first command. May be shared between threads.
+    Reads go to the replicas in turn, where there are some that shall answer them; all else goes to the primary. Made by
+    :func:`redisext.connect`. Nothing is opened before the first command. May be shared between threads.
     """
 
     def __init__(self, configuration: dsn.Configuration) -> None:
@@ -50,21 +64,19 @@ class RedisBackend(Servers["_Node"], Batches):
 
     @property
     def primary(self) -> RedisBackend:
-        """The same backend without its replicas, on the same connections to the primary."""
-        if not self._replicas:
-            return self
-        return _PrimaryOnly(self)
+        """The same backend, on the same connections, that reads where it is written."""
+        return _PrimaryOnly(self) if self._spreads_reads else self
 
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
         self._check_open()
-        if self.deadline is None:
-            return command.read(self._node(command.op).call(command))
-        if self._records is None or command.op.repeatable:
-            return self.persist(command, self._patience(command))
+        steps = self._in_steps(command)
         patience = self._patience(command)
-        steps = (popped_in_time if command.op.blocks else carried_out)(self._records, command)
-        return run(steps, lambda step: self.persist(step, patience))
+        if steps is not None:
+            return run(steps, lambda step: self.persist(step, patience))
+        if self.deadline is None:
+            return command.read(self._call(command))
+        return self.persist(command, patience)
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
@@ -79,8 +91,15 @@ class RedisBackend(Servers["_Node"], Batches):
     def session(self, watch: Sequence[bytes] = ()) -> Generator[Session]:
         """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
         self._check_open()
-        with self._primary.session(watch) as session:
-            yield session if self._records is None else _RecordedSession(self, self._records, session)
+        with ExitStack() as stack:
+            session: Session = self._enter_session(stack, watch)
+            if self._records is not None:
+                session = _RecordedSession(self, self._records, session)
+            yield session
+
+    def steady(self) -> Executor:
+        """What one iteration is made on: all of its scanning is done by the server that has begun it."""
+        return self if self._only is not None else _Steady(self)
 
     def persist(self, command: Command[R], patience: float | None) -> R:
         """Carry out *command*, and try again for so many seconds."""
@@ -88,12 +107,67 @@ class RedisBackend(Servers["_Node"], Batches):
 
         def attempt() -> R:
             self._check_open()  # it may be closed by another thread, between two attempts
-            return command.read(self._node(command.op).call(command))
+            return command.read(self._call(command))
 
         result = trying.persist(attempt)
         if self._records is not None and command.op.recorded and not trying.doubt:
-            self._records.useless.append(command.keys[-1])
+            self._records.forget(command.keys[-1])
         return result
+
+    def try_commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, once."""
+        self._check_open()
+        self.go(self._topology.commit(pending))
+
+    @property
+    def client(self) -> redis.Redis:
+        """redis-py's client of the primary, on this backend's connections; under Sentinels, of who that is by now."""
+        self._check_client()
+        return self.go(self._topology.primary("a client", ())).client
+
+    @property
+    def replica_client(self) -> redis.Redis:
+        """redis-py's client of a replica; of the primary where there is none."""
+        self._check_client()
+        return self.go(self._topology.reader(())).client if self._spreads_reads else self.client
+
+    def close(self) -> None:
+        """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
+        self._closed = True
+        for node in self._nodes:
+            node.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise failures.closed(self.configuration)
+
+    # --- Attempts
+
+    def _call(self, command: Command[object]) -> Reply:
+        """One attempt at *command*."""
+        if self._only is not None:
+            return self._only.call(command)
+        _, reply = self.call_located(command)
+        return reply
+
+    def call_located(self, command: Command[object]) -> tuple[Seat[_Node], Reply]:
+        """The same, and where it was carried out."""
+        return self.go(self._topology.call(command, from_replica=self._spreads_reads and command.op.reads))
+
+    def _try_many(self, pending: Sequence[Pending[object]]) -> None:
+        self._check_open()
+        if self._only is not None:
+            self._only.call_many(pending)
+        else:
+            self.go(self._topology.call_many(pending, from_replicas=self._spreads_reads))
 
     def _carry_out(
         self, work: Callable[[Sequence[Pending[object]]], None], pending: Sequence[Pending[object]], *, atomic: bool
@@ -113,53 +187,89 @@ class RedisBackend(Servers["_Node"], Batches):
         else:
             requests.finish(patience)
 
-    def try_commit(self, pending: Sequence[Pending[object]]) -> None:
-        """Carry out all together, once."""
-        self._check_open()
-        with self._primary.session(()) as session:
-            session.commit(pending)
-
-    def _try_many(self, pending: Sequence[Pending[object]]) -> None:
-        self._check_open()
-        by_node = self._parts(pending)
-        unreached = 0
-        for node, its in by_node.items():
+    def _enter_session(self, stack: ExitStack, watch: Sequence[bytes]) -> Session:
+        topology = self._topology
+        seat = Seat(self.go(topology.primary(TRANSACTION, watch)))
+        trial = Trial(self.configuration)
+        while True:
+            self.go(trial.begin_turn())
             try:
-                node.call_many(its)
+                session = stack.enter_context(seat.node.session(watch))
             except RedisextError as error:
-                unreached += 1
-                if unreached == len(by_node):
-                    raise
-                for one in its:
-                    one.fail(error)
+                seat = self.go(topology.moved(trial, seat, TRANSACTION, watch, error))
+            else:
+                return _RoutedSession(topology, seat.node, session, watch)
 
-    @property
-    def client(self) -> redis.Redis:
-        """redis-py's client of the primary, on this backend's connections."""
-        return self._primary.client
+    def go(self, route: Route[_Node, R]) -> R:
+        """Go a route to its end, in this thread."""
+        return run(route, self._do)  # type: ignore[arg-type]  # mypy joins what the kinds of request have in common
 
-    @property
-    def replica_client(self) -> redis.Redis:
-        """redis-py's client of a replica; of the primary where there is none."""
-        return self._reader().client
+    def _do(self, request: Request[_Node]) -> object:
+        """What a request asks for."""
+        match request:
+            case Call(seat, command):
+                return seat.node.call(command, asking=seat.asking)
+            case CallMany(parts):
+                return _call_together(parts)
+            case Commit(node, pending):
+                with node.session(()) as session:
+                    session.commit(pending)
+            case Ask(node, words):
+                return node.ask(words)
+            case Once(_, route):
+                self.go(route())
+        return None
 
-    def close(self) -> None:
-        """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
-        self._closed = True
-        for node in (self._primary, *self._replicas):
-            node.close()
 
-    def __enter__(self) -> Self:
-        return self
+def _call_together(parts: Mapping[Seat[_Node], Sequence[Pending[object]]]) -> list[RedisextError | None]:
+    """Have several servers carry out their part: all are told before any is listened to."""
+    unsaid: dict[Seat[_Node], RedisextError | None] = dict.fromkeys(parts)
+    with ExitStack() as stack:
+        begun: list[tuple[Seat[_Node], _Talk]] = []
+        # In the same order as everybody else, so that no two wait for each other's connections.
+        for seat in sorted(parts, key=lambda seat: (seat.node.where.host, seat.node.where.port)):
+            try:
+                loan = stack.enter_context(_Loan(seat.node))
+                begun.append((seat, loan.begin(parts[seat], asking=seat.asking)))
+            except RedisextError as error:
+                unsaid[seat] = error
+        for seat, talk in begun:
+            try:
+                talk.finish()
+            except RedisextError as error:
+                unsaid[seat] = error
+    return list(unsaid.values())
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        self.close()
 
-    def _check_open(self) -> None:
-        if self.closed:
-            raise failures.closed(self.configuration)
+class _RoutedSession:
+    """A session with a node of a topology, which hears what becomes of it."""
+
+    def __init__(self, topology: Topology[_Node], node: _Node, session: Session, watch: Sequence[bytes]) -> None:
+        self._topology = topology
+        self._node = node
+        self._session = session
+        self._watch = watch
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        self._topology.check_together(TRANSACTION, (*self._watch, *command.keys))
+        try:
+            return self._session.execute(command)
+        except RedisextError as error:
+            self._topology.heard(self._node, error)
+            raise failures.moved_meanwhile(error) from error.__cause__
+
+    def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed, or moved to another node."""
+        self._topology.check_together(
+            TRANSACTION, [*self._watch, *(key for one in pending for key in one.command.keys)]
+        )
+        committed = self._session.commit(pending)
+        if self._topology.refusal(self._node, pending) is None:
+            return committed
+        for one in pending:
+            one.abandon("its key was being moved to another node")
+        return False
 
 
 class _RecordedSession:
@@ -198,11 +308,8 @@ class _PrimaryOnly(RedisBackend):
     """A view of another backend, which owns the connections."""
 
     def __init__(self, whole: RedisBackend) -> None:
-        self.configuration = whole.configuration
+        self._share(whole)
         self._whole = whole
-        self._primary = whole._primary  # noqa: SLF001  # a view of one of its own kind
-        self._replicas = []
-        self._records = whole._records  # noqa: SLF001  # as above
 
     @property
     def closed(self) -> bool:
@@ -212,6 +319,34 @@ class _PrimaryOnly(RedisBackend):
     def close(self) -> None:
         """Close the backend itself."""
         self._whole.close()
+
+
+class _Steady:
+    """A view of a backend, on which one server answers all of a scan: another has cursors of its own."""
+
+    def __init__(self, whole: RedisBackend) -> None:
+        self._whole = whole
+        self._seat: Seat[_Node] | None = None
+
+    def execute(self, command: Command[R]) -> R:
+        """Carry out *command*. Raises :exc:`~redisext.command.CursorLost` if its cursor is of no use any more."""
+        if not command.op.scans:
+            return self._whole.execute(command)
+        if self._seat is not None:
+            return command.read(self._go_on(self._seat, command))
+        return Patience(self._whole.deadline).persist(partial(self._begin, command))
+
+    def _begin(self, command: Command[R]) -> R:
+        self._seat, reply = self._whole.call_located(command)
+        return command.read(reply)
+
+    def _go_on(self, seat: Seat[_Node], command: Command[object]) -> Reply:
+        try:
+            return seat.node.call(command, asking=seat.asking)
+        except RedisextError as error:
+            if error.retriable or failures.is_redirected(error):
+                raise CursorLost from error
+            raise
 
 
 class Connection:
@@ -255,9 +390,9 @@ def _settings(given: Mapping[str, object] | str) -> dsn.Configuration:
 class _Node:
     """One server: a pool of connections to it, and the way a command takes over one of them."""
 
-    def __init__(self, configuration: dsn.Configuration) -> None:
-        self.configuration = configuration
-        self._pool = Pool(configuration)
+    def __init__(self, where: dsn.Configuration) -> None:
+        self.where = where
+        self._pool = Pool(where)
         # The pool does not know this node, so dropping the last reference to the node closes its connections.
         self._close = weakref.finalize(self, self._pool.close)
 
@@ -269,18 +404,27 @@ class _Node:
     def client(self) -> redis.Redis:
         return _Client(self, ClientPool(self._pool))
 
+    def cut(self) -> None:
+        """Close the connections to it, those in use too."""
+        self._pool.disconnect()
+
     def close(self) -> None:
         self._pool.close()
 
-    def call(self, command: Command[object]) -> Reply:
+    def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
         with _Loan(self) as connection:
-            return connection.call(command)
+            return connection.call(command, asking=asking)
 
     def call_many(self, pending: Sequence[Pending[object]]) -> None:
         """Send all at once, and read the replies; raises only if nothing was sent."""
         with _Loan(self) as connection:
-            connection.call_many(pending)
+            connection.begin(pending).finish()
+
+    def ask(self, words: list[Words]) -> Sequence[Answer]:
+        """Say *words*; the answers, errors among them."""
+        with _Loan(self) as connection:
+            return connection.ask(words)
 
     @contextmanager
     def session(self, watch: Sequence[bytes]) -> Generator[Session]:
@@ -295,16 +439,16 @@ class _Node:
             return self._pool.take()
         except Exception as error:
             if self.closed:
-                raise failures.closed(self.configuration) from error
+                raise failures.closed(self.where) from error
             if isinstance(error, NoneFree):
-                raise failures.exhausted(self.configuration) from error
+                raise failures.exhausted(self.where) from error
             if isinstance(error, (redis.exceptions.RedisError, UnicodeError)):  # the latter for a host's name
-                raise failures.unreachable(self.configuration, error) from error
+                raise failures.unreachable(self.where, error) from error
             raise
 
     def give_back(self, connection: connections.Connection, *, settled: bool) -> None:
         """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
-        self._pool.give_back(connection, settled=settled and self.configuration.reuse)
+        self._pool.give_back(connection, settled=settled and self.where.reuse)
 
 
 class _Loan:
@@ -314,7 +458,7 @@ class _Loan:
 
     def __init__(self, node: _Node) -> None:
         self._node = node
-        self._where = node.configuration
+        self._where = node.where
         self._settled = True
         self._watching = False
 
@@ -328,15 +472,17 @@ class _Loan:
         # What is watched still, ends with the connection.
         self._node.give_back(self._connection, settled=self._settled and not self._watching)
 
-    def call(self, command: Command[object]) -> Reply:
+    def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """The reply to *command*."""
+        if asking or self._where.wait_replicas:
+            return drive(exchange.one_with(self._where, command, asking=asking), partial(self._exchange, held=command))
         connection = self._connection
         self._settled = sent = False
         try:
             packed = exchange.packed_one(command.words)
             connection.send(packed)
             sent = True
-            answer = connection.read_late(self._patience(command)) if command.op.blocks else connection.read()
+            answer = connection.read_late(self._held(command)) if command.op.blocks else connection.read()
             # It may be about the connection itself, which is then of no use.
             self._settled = not isinstance(answer, redis.exceptions.ConnectionError)
         except Exception as error:
@@ -347,9 +493,19 @@ class _Loan:
             return drive(exchange.refused(self._where, command, answer), self._exchange)
         return answer
 
-    def call_many(self, pending: Sequence[Pending[object]]) -> None:
-        """Tell each of *pending* its reply, or its error."""
-        drive(exchange.many(self._where, pending), self._exchange)
+    def begin(self, pending: Sequence[Pending[object]], *, asking: bool = False) -> _Talk:
+        """Send all of *pending*; `finish` tells each its reply, or its error. Raises only if nothing was sent."""
+        steps = exchange.many(self._where, pending)
+        if asking or self._where.wait_replicas:
+            steps = exchange.many_with(self._where, pending, steps, asking=asking)
+        return _Talk(self, steps)
+
+    def ask(self, words: list[Words]) -> Sequence[Answer]:
+        """The answers to *words*."""
+        try:
+            return self._exchange(words)
+        except Cut as cut:
+            raise failures.unreachable(self._where, cut.reason) from cut.reason
 
     def watch(self, keys: Sequence[bytes]) -> None:
         """Have *keys* watched until `commit`."""
@@ -364,31 +520,52 @@ class _Loan:
 
     def commit(self, pending: Sequence[Pending[object]]) -> bool:
         """Carry out all together; false, and nothing was, if a watched key has changed."""
-        committed = drive(exchange.commit(self._where, pending), self._exchange)
+        steps = exchange.commit(self._where, pending)
+        if self._where.wait_replicas:
+            steps = exchange.many_with(self._where, pending, steps)
+        committed = drive(steps, self._exchange)
         self._watching = False
         return committed
 
     # --- The connection
 
-    def _patience(self, command: Command[object]) -> float | None:
+    def _held(self, command: Command[object]) -> float | None:
         """How long (seconds) the reply to a command that blocks may take; None for ever."""
         held = command.timeout
         return None if held is None else held + self._where.socket_timeout
 
-    def _exchange(self, words: list[Words]) -> list[Answer]:
+    def _exchange(self, words: list[Words], *, held: Command[object] | None = None) -> list[Answer]:
         """Send all in one write, and read the answers. Raises :class:`Cut`."""
-        answers: list[Answer] = []
-        self._settled = sent = False
+        self.send(words)
+        return self.receive(words, held)
+
+    def send(self, words: list[Words]) -> None:
+        """Send all in one write. Raises :class:`Cut`."""
+        sent = self._settled = False
         try:
             packed = exchange.packed(words)
             sent = len(words) > 1  # of several, the first may arrive though the last does not
             self._connection.send(packed)
-            sent = True
-            self._connection.read_into(answers, len(words))
-            self._settled = True
         except Exception as error:
             if self._is_break(error, sent=sent):
-                raise Cut(error, answers, sent=sent) from error
+                raise Cut(error, [], sent=sent) from error
+            raise
+
+    def receive(self, words: list[Words], held: Command[object] | None = None) -> list[Answer]:
+        """Read the answers. Raises :class:`Cut`."""
+        answers: list[Answer] = []
+        try:
+            if held is not None and held.op.blocks:
+                self._connection.read_into_late(answers, len(words), self._held(held))
+            elif words[-1][0] == exchange.WAIT:
+                late = self._where.socket_timeout + self._where.wait_timeout
+                self._connection.read_into_late(answers, len(words), late)
+            else:
+                self._connection.read_into(answers, len(words))
+            self._settled = True
+        except Exception as error:
+            if self._is_break(error, sent=True):
+                raise Cut(error, answers, sent=True) from error
             raise
         return answers
 
@@ -398,6 +575,31 @@ class _Loan:
             raise failures.closed(self._where) from error
         # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
         return self._node.closed or isinstance(error, (redis.exceptions.RedisError, OSError))
+
+
+class _Talk:
+    """What is said with one server, in two halves: so several servers can be told before any is listened to."""
+
+    def __init__(self, loan: _Loan, steps: Exchange[None]) -> None:
+        self._loan = loan
+        self._steps = steps
+        self._words = next(steps)
+        self._cut: Cut | None = None
+        try:
+            loan.send(self._words)
+        except Cut as cut:
+            self._cut = cut
+
+    def finish(self) -> None:
+        """Hear the answers, and say what else is to be said."""
+        drive(self._steps, self._exchange, self._words)
+
+    def _exchange(self, words: list[Words]) -> list[Answer]:
+        if words is not self._words:
+            self._loan.send(words)
+        elif self._cut is not None:
+            raise self._cut
+        return self._loan.receive(words)
 
 
 class _Client(redis.Redis):

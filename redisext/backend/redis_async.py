@@ -1,4 +1,4 @@
-"""The backend over redis-py for asyncio: one server, or a primary with replicas.
+"""The backend over redis-py for asyncio: one server, a primary with replicas, a group under Sentinels, or a cluster.
 
 Tasks that run at the same time share one connection to each server, a :class:`~redisext.backend.channel.Channel`. A
 command that blocks would hold up everybody behind it, and a transaction must have nobody in between: these have
@@ -10,31 +10,44 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import redis
 import redis.asyncio
-from redis.asyncio.connection import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
 
 from redisext.backend import exchange, failures
 from redisext.backend.channel import KINDS, Channel, NotSent
-from redisext.backend.exchange import Answer, Cut, Words, adrive
-from redisext.backend.recorded import Records, Requests, carried_out, popped_in_time
+from redisext.backend.exchange import Answer, Cut, Exchange, Words, adrive
+from redisext.backend.recorded import Records, Requests
 from redisext.backend.servers import Servers, settings
+from redisext.backend.topology import (
+    TRANSACTION,
+    Ask,
+    Call,
+    CallMany,
+    Commit,
+    Once,
+    Request,
+    Route,
+    Seat,
+    Topology,
+    Trial,
+)
 from redisext.backoff import Patience
 from redisext.batch import AsyncBatches, Pending
-from redisext.command import Command, Reply, arun
+from redisext.command import Command, CursorLost, Reply, arun
 from redisext.dsn import Configuration
-from redisext.errors import RedisextError
+from redisext.errors import ConfigurationError, RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from redisext.backend.abc import AsyncSession
+    from redisext.backend.abc import AsyncExecutor, AsyncSession
 
 __all__ = ["AsyncRedisBackend"]
 
@@ -42,9 +55,10 @@ R = TypeVar("R")
 
 
 class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
-    """One server, or a primary with replicas: reads go to the replicas in turn, all else to the primary.
+    """One server, a primary with replicas, a group under Sentinels, or a cluster.
 
-    Made by :func:`redisext.aconnect`. Nothing is opened before the first command, whose event loop it then belongs to.
+    Reads go to the replicas in turn, where there are some that shall answer them; all else goes to the primary. Made by
+    :func:`redisext.aconnect`. Nothing is opened before the first command, whose event loop it then belongs to.
     """
 
     def __init__(self, configuration: Configuration, *, shared: bool = False) -> None:
@@ -52,25 +66,24 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         self._shared = shared
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end_of_loop: AsyncGenerator[None] | None = None
+        self._under_way: dict[str, asyncio.Task[None]] = {}
 
     @property
     def primary(self) -> AsyncRedisBackend:
-        """The same backend without its replicas, on the same connections to the primary."""
-        if not self._replicas:
-            return self
-        return _PrimaryOnly(self)
+        """The same backend, on the same connections, that reads where it is written."""
+        return _PrimaryOnly(self) if self._spreads_reads else self
 
     async def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
         if self._loop is not asyncio.get_running_loop():
             self._begin()
+        steps = self._in_steps(command)
+        if steps is not None:
+            patience = self._patience(command)
+            return await arun(steps, lambda step: self.persist(step, patience))
         if self.deadline is None:
-            return command.read(await self._node(command.op).call(command))
-        if self._records is None or command.op.repeatable:
-            return await self.persist(command, self._patience(command))
-        patience = self._patience(command)
-        steps = (popped_in_time if command.op.blocks else carried_out)(self._records, command)
-        return await arun(steps, lambda step: self.persist(step, patience))
+            return command.read(await self._call(command))
+        return await self.persist(command, self._patience(command))
 
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
@@ -87,22 +100,70 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
     async def session(self, watch: Sequence[bytes] = ()) -> AsyncGenerator[AsyncSession]:
         """A connection to the primary that nobody else uses, on which the keys in *watch* are being watched."""
         self._begin()
-        async with self._primary.alone() as connection:
-            if watch:
-                await connection.watch(watch)
-            yield connection if self._records is None else _RecordedSession(self, self._records, connection)
+        async with AsyncExitStack() as stack:
+            session: AsyncSession = await self._enter_session(stack, watch)
+            if self._records is not None:
+                session = _RecordedSession(self, self._records, session)
+            yield session
+
+    def steady(self) -> AsyncExecutor:
+        """What one iteration is made on: all of its scanning is done by the server that has begun it."""
+        return self if self._only is not None else _Steady(self)
 
     async def persist(self, command: Command[R], patience: float | None) -> R:
         """Carry out *command*, and try again for so many seconds."""
         trying = Patience(patience)
 
         async def attempt() -> R:
-            return command.read(await self._node(command.op).call(command))
+            return command.read(await self._call(command))
 
         result = await trying.apersist(attempt)
         if self._records is not None and command.op.recorded and not trying.doubt:
-            self._records.useless.append(command.keys[-1])
+            self._records.forget(command.keys[-1])
         return result
+
+    async def try_commit(self, pending: Sequence[Pending[object]]) -> None:
+        """Carry out all together, once."""
+        await self.go(self._topology.commit(pending))
+
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """redis-py's client of the primary, with connections that this backend closes.
+
+        Under Sentinels, of who that is by now: at least one command must have been awaited before.
+        """
+        self._begin()
+        self._check_client()
+        return self._at_once(self._topology.primary("a client", ())).client
+
+    @property
+    def replica_client(self) -> redis.asyncio.Redis:
+        """redis-py's client of a replica; of the primary where there is none."""
+        self._begin()
+        self._check_client()
+        return self._at_once(self._topology.reader(())).client if self._spreads_reads else self.client
+
+    # --- Attempts
+
+    async def _call(self, command: Command[object]) -> Reply:
+        """One attempt at *command*."""
+        if self._only is not None:
+            return await self._only.call(command)
+        _, reply = await self.call_located(command)
+        return reply
+
+    async def call_located(self, command: Command[object]) -> tuple[Seat[_Node], Reply]:
+        """The same, and where it was carried out."""
+        self._begin()
+        return await self.go(self._topology.call(command, from_replica=self._spreads_reads and command.op.reads))
+
+    async def _try_many(self, pending: Sequence[Pending[object]]) -> None:
+        if self._only is None:
+            await self.go(self._topology.call_many(pending, from_replicas=self._spreads_reads))
+            return
+        error = await self._only.try_many(pending)
+        if error is not None:
+            raise error
 
     async def _carry_out(
         self,
@@ -126,36 +187,65 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         else:
             requests.finish(patience)
 
-    async def try_commit(self, pending: Sequence[Pending[object]]) -> None:
-        """Carry out all together, once."""
-        async with self._primary.alone() as connection:
-            await connection.commit(pending)
+    async def _enter_session(self, stack: AsyncExitStack, watch: Sequence[bytes]) -> AsyncSession:
+        topology = self._topology
+        seat = Seat(await self.go(topology.primary(TRANSACTION, watch)))
+        trial = Trial(self.configuration)
+        while True:
+            await self.go(trial.begin_turn())
+            try:
+                session = await stack.enter_async_context(seat.node.session(watch))
+            except RedisextError as error:
+                seat = await self.go(topology.moved(trial, seat, TRANSACTION, watch, error))
+            else:
+                return _RoutedSession(topology, seat.node, session, watch)
 
-    async def _try_many(self, pending: Sequence[Pending[object]]) -> None:
-        by_node = self._parts(pending)
-        if len(by_node) == 1:  # for which no other task is needed: it leaves in this turn, with what others send
-            errors = [await node.try_many(its) for node, its in by_node.items()]
-        else:
-            errors = await asyncio.gather(*(node.try_many(its) for node, its in by_node.items()))
-        for error, its in zip(errors, by_node.values(), strict=True):
-            if error is not None:
-                for one in its:
-                    one.fail(error)
-        unreached = [error for error in errors if error is not None]
-        if unreached and len(unreached) == len(by_node):
-            raise unreached[0]
+    async def go(self, route: Route[_Node, R]) -> R:
+        """Go a route to its end."""
+        return await arun(route, self._do)  # type: ignore[arg-type]  # mypy joins what the kinds of request have in common
 
-    @property
-    def client(self) -> redis.asyncio.Redis:
-        """redis-py's client of the primary, with connections that this backend closes."""
-        self._begin()
-        return self._primary.client
+    async def _do(self, request: Request[_Node]) -> object:
+        """What a request asks for."""
+        match request:
+            case Call(seat, command):
+                return await seat.node.call(command, asking=seat.asking)
+            case CallMany(parts):
+                return await self._call_together(parts)
+            case Commit(node, pending):
+                async with node.session(()) as session:
+                    await session.commit(pending)
+            case Ask(node, words):
+                return await node.ask(words)
+            case Once(name, route):
+                await self._once(name, route)
+        return None
 
-    @property
-    def replica_client(self) -> redis.asyncio.Redis:
-        """redis-py's client of a replica; of the primary where there is none."""
-        self._begin()
-        return self._reader().client
+    async def _call_together(
+        self, parts: Mapping[Seat[_Node], Sequence[Pending[object]]]
+    ) -> Sequence[RedisextError | None]:
+        if len(parts) == 1:  # for which no other task is needed: it leaves in this turn, with what others send
+            return [await seat.node.try_many(its, asking=seat.asking) for seat, its in parts.items()]
+        return await asyncio.gather(*(seat.node.try_many(its, asking=seat.asking) for seat, its in parts.items()))
+
+    async def _once(self, name: str, route: Callable[[], Route[_Node, None]]) -> None:
+        """One task finds out for all; that one of those who wait is cancelled is nothing to the others."""
+        task = self._under_way.get(name)
+        if task is None or task.done():
+            task = self._under_way[name] = asyncio.create_task(self.go(route()))
+            task.add_done_callback(_look_at)
+        await asyncio.wait((task,))
+        if task.cancelled():
+            raise failures.closed(self.configuration)
+        task.result()
+
+    def _at_once(self, route: Route[_Node, R]) -> R:
+        """What a route comes to without a word to anybody."""
+        try:
+            next(route)
+        except StopIteration as stop:
+            return cast("R", stop.value)  # which is what a route gives
+        route.close()
+        raise ConfigurationError(f"{self!r} does not know yet who is the primary: await a command before its client")
 
     async def aclose(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
@@ -208,11 +298,49 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
                     )
 
     async def _close(self) -> None:
-        nodes = (self._primary, *self._replicas)
-        for node in nodes:
+        for task in self._under_way.values():
+            task.cancel()
+        for node in self._nodes:
             node.break_off()
-        for node in nodes:
+        for node in self._nodes:
             await node.wait_closed()
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    # To ask for its error keeps asyncio from telling of it, if nobody waits for it any more.
+    if not task.cancelled():
+        task.exception()
+
+
+class _RoutedSession:
+    """A session with a node of a topology, which hears what becomes of it."""
+
+    def __init__(self, topology: Topology[_Node], node: _Node, session: AsyncSession, watch: Sequence[bytes]) -> None:
+        self._topology = topology
+        self._node = node
+        self._session = session
+        self._watch = watch
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command* at once."""
+        self._topology.check_together(TRANSACTION, (*self._watch, *command.keys))
+        try:
+            return await self._session.execute(command)
+        except RedisextError as error:
+            self._topology.heard(self._node, error)
+            raise failures.moved_meanwhile(error) from error.__cause__
+
+    async def commit(self, pending: Sequence[Pending[object]]) -> bool:
+        """Carry out all together; false, and nothing was, if a watched key has changed, or moved to another node."""
+        self._topology.check_together(
+            TRANSACTION, [*self._watch, *(key for one in pending for key in one.command.keys)]
+        )
+        committed = await self._session.commit(pending)
+        if self._topology.refusal(self._node, pending) is None:
+            return committed
+        for one in pending:
+            one.abandon("its key was being moved to another node")
+        return False
 
 
 class _RecordedSession:
@@ -251,11 +379,10 @@ class _PrimaryOnly(AsyncRedisBackend):
     """A view of another backend, which owns the connections."""
 
     def __init__(self, whole: AsyncRedisBackend) -> None:
-        super().__init__(whole.configuration)
+        self._share(whole)
         self._whole = whole
-        self._primary = whole._primary  # noqa: SLF001  # a view of one of its own kind
-        self._replicas = []
-        self._records = whole._records  # noqa: SLF001  # as above
+        self._loop = None  # that of the whole, which sees to it
+        self._under_way = whole._under_way  # noqa: SLF001  # a view of one of its own kind
 
     @property
     def closed(self) -> bool:
@@ -270,12 +397,42 @@ class _PrimaryOnly(AsyncRedisBackend):
         self._whole._begin()  # noqa: SLF001  # as above
 
 
+class _Steady:
+    """A view of a backend, on which one server answers all of a scan: another has cursors of its own."""
+
+    def __init__(self, whole: AsyncRedisBackend) -> None:
+        self._whole = whole
+        self._seat: Seat[_Node] | None = None
+
+    async def execute(self, command: Command[R]) -> R:
+        """Carry out *command*. Raises :exc:`~redisext.command.CursorLost` if its cursor is of no use any more."""
+        if not command.op.scans:
+            return await self._whole.execute(command)
+        if self._seat is not None:
+            return command.read(await self._go_on(self._seat, command))
+        return await Patience(self._whole.deadline).apersist(partial(self._start, command))
+
+    async def _start(self, command: Command[R]) -> R:
+        self._seat, reply = await self._whole.call_located(command)
+        return command.read(reply)
+
+    async def _go_on(self, seat: Seat[_Node], command: Command[object]) -> Reply:
+        try:
+            return await seat.node.call(command, asking=seat.asking)
+        except RedisextError as error:
+            if error.retriable or failures.is_redirected(error):
+                raise CursorLost from error
+            raise
+
+
 class _Node:
     """One server: the channel to it, and the connections of those who are alone on one."""
 
     def __init__(self, where: Configuration) -> None:
         self.where = where
         self.closed = False
+        # How long (seconds) a reply may take; that of WAIT, and of what waits behind it, so much longer.
+        self.patience: float = where.socket_timeout + (where.wait_timeout if where.wait_replicas else 0)
         self._channel: Channel | None = None
         self._attempt: asyncio.Task[Channel] | None = None
         self._open: set[Channel] = set()
@@ -289,19 +446,21 @@ class _Node:
         pool.where = where
         return redis.asyncio.Redis(connection_pool=pool)
 
-    async def call(self, command: Command[object]) -> Reply:
+    async def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """Send, and wait for the reply. Errors become those of :mod:`redisext.errors`."""
         op = command.op
         if op.blocks or not self.where.reuse:
             async with self.alone() as connection:
-                return await connection.call(command)
+                return await connection.call(command, asking=asking)
+        if asking or self.where.wait_replicas:
+            return await adrive(exchange.one_with(self.where, command, asking=asking), self.exchange)
         words = (command.words,)
         try:
             if self._channel is None:
                 [answer] = await self.exchange(words)
             else:
                 try:
-                    [answer] = await self._channel.call(words, self.where.socket_timeout)
+                    [answer] = await self._channel.call(words, self.patience)
                 except NotSent:
                     [answer] = await self.exchange(words)
         except Cut as cut:
@@ -310,17 +469,35 @@ class _Node:
             return await adrive(exchange.refused(self.where, command, answer), self.exchange)
         return answer
 
-    async def try_many(self, pending: Sequence[Pending[object]]) -> RedisextError | None:
+    async def try_many(self, pending: Sequence[Pending[object]], *, asking: bool = False) -> RedisextError | None:
         """Tell each its reply, or its error; the error instead, if nothing was sent."""
+        steps = exchange.many(self.where, pending)
+        if asking or self.where.wait_replicas:
+            steps = exchange.many_with(self.where, pending, steps, asking=asking)
         try:
             if self.where.reuse:
-                await adrive(exchange.many(self.where, pending), self.exchange)
+                await adrive(steps, self.exchange)
             else:
                 async with self.alone() as connection:
-                    await connection.call_many(pending)
+                    await connection.go_through(steps)
         except RedisextError as error:
             return error
         return None
+
+    async def ask(self, words: list[Words]) -> Sequence[Answer]:
+        """Say *words*; the answers, errors among them."""
+        try:
+            return await self.exchange(words)
+        except Cut as cut:
+            raise failures.unreachable(self.where, cut.reason) from cut.reason
+
+    @asynccontextmanager
+    async def session(self, watch: Sequence[bytes]) -> AsyncGenerator[AsyncSession]:
+        """A connection that nobody else uses, on which the keys in *watch* are being watched."""
+        async with self.alone() as connection:
+            if watch:
+                await connection.watch(watch)
+            yield connection
 
     async def exchange(self, words: Sequence[Words]) -> Sequence[Answer]:
         """Send all in one write, together with what others send, and wait for the answers.
@@ -333,7 +510,7 @@ class _Node:
             if channel is None or channel.broken:
                 channel = await self._connect()
             try:
-                return await channel.call(words, self.where.socket_timeout)
+                return await channel.call(words, self.patience)
             except NotSent as not_sent:
                 tries += 1
                 if tries == _TRIES:
@@ -370,8 +547,13 @@ class _Node:
             channel.break_off(redis.exceptions.ConnectionError("the server closed it"))
         return await self._new()
 
+    def cut(self) -> None:
+        """Close the connections to it, those in use too."""
+        for channel in self._open:
+            channel.break_off(redis.exceptions.ConnectionError("another server has taken over"))
+
     def break_off(self) -> None:
-        """Close all connections, those in use too."""
+        """Close all connections, those in use too, for good."""
         self.closed = True
         if self._attempt is not None:
             self._attempt.cancel()
@@ -421,6 +603,13 @@ class _Pool(BlockingConnectionPool):
 
     where: Configuration
 
+    def make_connection(self) -> AbstractConnection:
+        """One more."""
+        connection = super().make_connection()
+        if isinstance(connection, KINDS[self.where.transport]):  # pragma: no branch  # as this pool was made for
+            connection.where = self.where
+        return connection
+
     def __repr__(self) -> str:
         return f"<connections to {self.where}>"
 
@@ -440,14 +629,16 @@ class _Alone:
         # What is watched still, ends with the connection.
         return self.channel is not None and self.channel.usable and not self._watching
 
-    async def call(self, command: Command[object]) -> Reply:
+    async def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """The reply to *command*."""
         held = command.timeout if command.op.blocks else 0
-        return await adrive(exchange.one(self._node.where, command), partial(self._exchange, held=held))
+        where = self._node.where
+        one = exchange.one_with(where, command, asking=asking) if asking or where.wait_replicas else None
+        return await adrive(one or exchange.one(where, command), partial(self._exchange, held=held))
 
-    async def call_many(self, pending: Sequence[Pending[object]]) -> None:
-        """Tell each of *pending* its reply, or its error."""
-        await adrive(exchange.many(self._node.where, pending), self._exchange)
+    async def go_through(self, steps: Exchange[None]) -> None:
+        """Say all that *steps* say."""
+        await adrive(steps, self._exchange)
 
     async def watch(self, keys: Sequence[bytes]) -> None:
         """Have *keys* watched until `commit`."""
@@ -462,13 +653,17 @@ class _Alone:
 
     async def commit(self, pending: Sequence[Pending[object]]) -> bool:
         """Carry out all together; false, and nothing was, if a watched key has changed."""
-        committed = await adrive(exchange.commit(self._node.where, pending), self._exchange)
+        where = self._node.where
+        steps = exchange.commit(where, pending)
+        if where.wait_replicas:
+            steps = exchange.many_with(where, pending, steps)
+        committed = await adrive(steps, self._exchange)
         self._watching = False
         return committed
 
     async def _exchange(self, words: list[Words], *, held: float | None = 0) -> Sequence[Answer]:
         """Send all in one write, and wait for the answers, which the server may hold back for so long (seconds)."""
-        patience = None if held is None else held + self._node.where.socket_timeout
+        patience = None if held is None else held + self._node.patience
         async with self._turn:  # a session's function may have tasks of its own
             begun = self.channel is not None
             tries = 0

@@ -1,31 +1,49 @@
-"""What both backends over redis-py have in common: a primary with replicas, who of them gets what, how to connect."""
+"""What both backends over redis-py share: whom they talk to, what a backend tells of itself, how to connect."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Generic, TypeAlias, TypeVar
+import ssl
+import time
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar
 
-from redisext.backend.recorded import Records
-from redisext.command import Command, Op
+from redisext.backend.cluster import Cluster
+from redisext.backend.recorded import Records, carried_out, popped_in_time
+from redisext.backend.sentinel import Sentinel
+from redisext.backend.topology import Fixed, Node, Nodes, Topology
+from redisext.command import Command, Reply, Steps
 from redisext.dsn import Configuration
-from redisext.pending import Pending
+from redisext.errors import ConfigurationError
+from redisext.waiting import A_SLICE, block_for
 
-__all__ = ["Servers", "Settings", "settings"]
+__all__ = ["Servers", "Settings", "settings", "tls_context"]
 
-N = TypeVar("N")
+N = TypeVar("N", bound=Node)
+R = TypeVar("R")
 
 
 class Servers(Generic[N]):
-    """A primary and its replicas, each an N: reads go to the replicas in turn, all else to the primary."""
+    """The servers of one configuration, each an N, and who of them gets what."""
 
     def __init__(self, configuration: Configuration, node: Callable[[Configuration], N]) -> None:
         self.configuration = configuration
-        self._primary = node(configuration)
-        self._replicas = [node(one) for one in configuration.replicas]
-        self._turn = itertools.count()
+        self._nodes: Nodes[N] = Nodes(node)
+        self._topology: Topology[N] = _topology(configuration, self._nodes)
+        self._spreads_reads = bool(configuration.replicas) or configuration.read_from_replicas
+        # Where there is nothing to choose, nothing is asked.
+        alone = configuration.topology == "server" and not configuration.replicas
+        self._only: N | None = self._nodes.at(configuration) if alone else None
         self._closed = False
         self._records = Records(configuration) if configuration.exactly_once else None
+
+    def _share(self, whole: Servers[N]) -> None:
+        """Be the same servers, and have all read where it is written."""
+        self.configuration = whole.configuration
+        self._nodes = whole._nodes
+        self._topology = whole._topology
+        self._records = whole._records
+        self._spreads_reads = False
+        self._only = whole._only
 
     @property
     def deadline(self) -> float | None:
@@ -48,7 +66,7 @@ class Servers(Generic[N]):
         return self._closed
 
     def __repr__(self) -> str:
-        replicas = "".join(f" +{one}" for one in self.configuration.replicas) if self._replicas else ""
+        replicas = "".join(f" +{one}" for one in self.configuration.replicas) if self._spreads_reads else ""
         prefix = f" prefix={self.prefix!r}" if self.prefix else ""
         return f"<{type(self).__name__.lstrip('_')} {self.configuration}{replicas}{prefix}>"
 
@@ -57,30 +75,46 @@ class Servers(Generic[N]):
         held = command.timeout if command.op.blocks else None
         return self.deadline if held is None or self.deadline is None else max(held, self.deadline)
 
-    def _node(self, op: Op) -> N:
-        if op.reads and self._replicas:
-            return self._replicas[next(self._turn) % len(self._replicas)]
-        return self._primary
+    def _in_steps(self, command: Command[R]) -> Steps[R] | None:
+        """How *command* is carried out, where that is more than to send it."""
+        if self._records is not None and not command.op.repeatable:
+            return (popped_in_time if command.op.blocks else carried_out)(self._records, command)
+        if command.op.blocks and self._topology.fails_over:
+            return _in_slices(command)
+        return None
 
-    def _reader(self) -> N:
-        return self._node(_READS)
-
-    def _parts(self, pending: Sequence[Pending[object]]) -> Mapping[N, Sequence[Pending[object]]]:
-        """Those for each server, in order. All that only read go to one replica."""
-        if not self._replicas:
-            return {self._primary: pending}
-        nodes: dict[bool, N] = {}
-        parts: dict[N, list[Pending[object]]] = {}
-        for one in pending:
-            op = one.command.op
-            node = nodes.get(op.reads)
-            if node is None:
-                node = nodes[op.reads] = self._node(op)
-            parts.setdefault(node, []).append(one)
-        return parts
+    def _check_client(self) -> None:
+        """Raise :exc:`~redisext.errors.ConfigurationError` where there is no one server to have a client of."""
+        if self.configuration.topology == "cluster":
+            raise ConfigurationError(
+                f"{self!r} has no client of one server; redis-py's own for a cluster is redis.cluster.RedisCluster"
+            )
 
 
-_READS: Final = Op("", reads=True)
+def _topology(where: Configuration, nodes: Nodes[N]) -> Topology[N]:
+    match where.topology:
+        case "server":
+            return Fixed(where, nodes)
+        case "sentinel":
+            return Sentinel(where, nodes)
+        case "cluster":
+            return Cluster(where, nodes)
+
+
+def _in_slices(command: Command[R]) -> Steps[R]:
+    """A command that blocks, as several that do so one after the other: each finds who is the primary by then."""
+    held = command.timeout
+    end = None if held is None else time.monotonic() + held
+    while True:
+        left = A_SLICE if end is None else min(A_SLICE, end - time.monotonic())
+        args = (*command.args[:-1], block_for(left))
+        reply = yield from Command(command.op, command.keys, args, _as_it_is, command.location)
+        if reply is not None or (end is not None and time.monotonic() >= end):
+            return command.read(reply)
+
+
+def _as_it_is(reply: Reply) -> Reply:
+    return reply
 
 
 _DRIVER: dict[str, DriverInfo] = {}
@@ -112,5 +146,34 @@ def settings(where: Configuration) -> Settings:
     }
     if where.transport == "unix":
         return {**common, "path": where.path}
-    common |= {"host": where.host, "port": where.port, "socket_keepalive": True}
-    return {**common, "ssl_ca_certs": where.ssl_ca_certs} if where.transport == "tls" else common
+    return {**common, "host": where.host, "port": where.port, "socket_keepalive": True}
+
+
+def tls_context(where: Configuration) -> ssl.SSLContext:
+    """How TLS is spoken: redis-py would trust the authorities that are named beside the system's, not in their place.
+
+    Raises :exc:`~redisext.errors.ConfigurationError` for files that are not what they should be.
+    """
+    try:
+        context = ssl.create_default_context(cafile=where.ssl_ca_certs)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigurationError(f"ssl_ca_certs {where.ssl_ca_certs!r} is no file of certificates: {error}") from error
+    context.check_hostname = where.ssl_check_hostname
+    if where.ssl_certfile:
+        try:
+            context.load_cert_chain(where.ssl_certfile, where.ssl_keyfile, password=_no_password)
+        except (ssl.SSLError, OSError, _Encrypted) as error:
+            raise ConfigurationError(
+                f"ssl_certfile {where.ssl_certfile!r} and ssl_keyfile {where.ssl_keyfile!r} are no certificate and its "
+                f"key: {error}"
+            ) from error
+    return context
+
+
+class _Encrypted(Exception):
+    """A key has a password."""
+
+
+def _no_password() -> str:
+    """Not to be asked for at the terminal."""
+    raise _Encrypted("the key is encrypted, and nobody is there to be asked for its password")

@@ -26,7 +26,6 @@ class Connection(AbstractConnection):
     host: str
 
 class SSLConnection(Connection):
-    ca_certs: str | None
     def _wrap_socket_with_ssl(self, sock: socket) -> SSLSocket: ...
 
 class UnixDomainSocketConnection(AbstractConnection): ...

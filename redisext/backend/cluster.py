@@ -1,0 +1,175 @@
+"""A Redis Cluster: several primaries with their replicas, each for some of the slots.
+
+Theory of operation, after the "Redis Cluster Specification":
+
+* Any node tells who has which slots (CLUSTER SLOTS). That is asked before the first command, and again when there is
+  reason to doubt it: a node sends a command elsewhere, does not answer, or says that the cluster is down.
+* MOVED names the new node of a slot for good, ASK that of a key while its slot is being moved: there it is asked once,
+  after ASKING. TRYAGAIN, of a command with several keys, some of which have moved: it waits, and is tried again.
+* The keys of a command are in one slot, and so are those of a transaction; else nothing is sent.
+* A replica answers reads on connections that were told READONLY.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import redis
+
+from redisext.backend import failures
+from redisext.backend.exchange import Answer
+from redisext.backend.topology import ANEW, Anew, Ask, Node, Nodes, Once, Route, Seat, Topology, Trial
+from redisext.dsn import Configuration
+from redisext.errors import ArgumentError, RedisextError
+from redisext.pending import Pending
+from redisext.slots import SLOTS, slot
+
+__all__ = ["Cluster"]
+
+N = TypeVar("N", bound=Node)
+
+
+class _Shard(NamedTuple, Generic[N]):
+    """A primary and its replicas."""
+
+    primary: N
+    replicas: tuple[N, ...] = ()
+
+
+class Cluster(Topology[N]):
+    """The rules in a cluster; see the head of this module."""
+
+    def __init__(self, where: Configuration, nodes: Nodes[N]) -> None:
+        super().__init__(where, nodes)
+        self._seeds = tuple(nodes.at(where.at(*one)) for one in where.hosts)
+        self._shards: list[_Shard[N] | None] = []
+        """For each slot; empty as long as nobody was asked."""
+        self._primaries: tuple[N, ...] = ()
+        self._in_doubt = False
+        self._silent: set[N] = set()
+        """Those that did not answer, and are asked last."""
+
+    def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:
+        """The one that has the slot of *keys*; any, which will refuse, if none has."""
+        number = self._slot(what, keys)
+        if self._in_doubt or not self._shards:
+            yield from Once("who has which slots", self._find_out)
+        shard = self._shards[number]
+        return self._primaries[0] if shard is None else shard.primary
+
+    def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:
+        """Those of the one that has the slot."""
+        if self._in_doubt or not self._shards:
+            yield from Once("who has which slots", self._find_out)
+        shard = self._shards[self._slot("a read", keys)]
+        return () if shard is None else shard.replicas
+
+    def heard(self, node: N, error: RedisextError) -> None:
+        """There is reason to doubt."""
+        if isinstance(error.__cause__, redis.exceptions.MovedError):
+            self._in_doubt = True
+        elif not failures.is_redirected(error) and (error.retriable or error.sent):
+            self._in_doubt = True
+            self._silent.add(node)
+
+    def following(self, trial: Trial, seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:
+        """Where the cluster sends it; or to the new primary of its slot, if nothing was done."""
+        cause = error.__cause__
+        if isinstance(cause, redis.exceptions.TryAgainError):
+            trial.pausing = True
+            return ANEW
+        if not isinstance(cause, redis.exceptions.AskError):
+            return super().following(trial, seat, error)
+        # Without a host, it is the one that says so.
+        node = self.nodes.at(self.where.at(cause.host or seat.node.where.host, cause.port))
+        moved = isinstance(cause, redis.exceptions.MovedError)
+        if moved and self._shards:
+            self._shards[cause.slot_id] = _Shard(node)
+        return Seat(node, asking=not moved)
+
+    def refusal(self, node: N, pending: Sequence[Pending[object]]) -> RedisextError | None:
+        """Why a transaction was refused by a node that is not the right one any more; None if it was not."""
+        super().refusal(node, pending)
+        errors = [one.error for one in pending]
+        if None in errors:
+            return None  # it was carried out, as far as it could be
+        return next((one for one in errors if isinstance(one, RedisextError) and failures.is_redirected(one)), None)
+
+    def check_together(self, what: str, keys: Sequence[bytes]) -> None:
+        """Raise :exc:`~redisext.errors.CrossSlot` if *keys* are in different slots."""
+        self._slot(what, keys)
+
+    def _slot(self, what: str, keys: Sequence[bytes]) -> int:
+        if not keys:
+            raise ArgumentError(f"{what} in a cluster watches a key at least: it goes to the node that has that")
+        number = slot(keys[0])
+        if len(keys) > 1 and any(slot(key) != number for key in keys):
+            raise failures.cross_slot(what, keys)
+        return number
+
+    def _find_out(self) -> Route[N, None]:
+        self._in_doubt = False
+        last: RedisextError | None = None
+        for node in self._whom_to_ask():
+            try:
+                [answer] = yield from Ask(node, [("CLUSTER", "SLOTS")])
+                if isinstance(answer, redis.exceptions.RedisError):
+                    raise failures.no_cluster(node.where, answer)
+            except RedisextError as error:
+                self._silent.add(node)
+                self._in_doubt = True
+                if not error.retriable:
+                    raise
+                last = error
+            else:
+                self._learn(node, answer)
+                return
+        raise failures.no_primary(self.where, f"no node answers, the last one was: {last}") from last
+
+    def _whom_to_ask(self) -> Sequence[N]:
+        """All that are known, those last that did not answer."""
+        known = dict.fromkeys((*self._primaries, *self._seeds))
+        return sorted(known, key=self._silent.__contains__)
+
+    def _learn(self, node: N, answer: Answer) -> None:
+        shards: list[_Shard[N] | None] = [None] * SLOTS
+        primaries: dict[N, None] = {}
+        for first, last, (primary, *replicas) in _ranges(node.where.host, answer):
+            shard = _Shard(
+                self.nodes.at(self.where.at(*primary)),
+                tuple(self.nodes.at(self.where.at(*one, readonly=True)) for one in replicas)
+                if self.where.read_from_replicas
+                else (),
+            )
+            primaries[shard.primary] = None
+            shards[first : last + 1] = [shard] * (last + 1 - first)
+        if not primaries:  # it knows of nobody but itself
+            primaries[node] = None
+        for one in self._primaries:
+            if one not in primaries:
+                one.cut()
+        self._silent.discard(node)
+        self._primaries, self._shards = tuple(primaries), shards
+
+
+def _ranges(asked: str, answer: Answer) -> Iterator[tuple[int, int, list[tuple[str, int]]]]:
+    """The first and the last slot of each range, and the addresses of its nodes, the primary's first."""
+    for one in answer if isinstance(answer, list) else []:
+        if not isinstance(one, list):
+            continue
+        first, last, *nodes = one
+        addresses = [_address(asked, node) for node in nodes if isinstance(node, list)]
+        known = [address for address in addresses if address is not None]
+        if isinstance(first, int) and isinstance(last, int) and addresses and addresses[0] is not None:
+            yield first, last, known
+
+
+def _address(asked: str, node: Sequence[Answer]) -> tuple[str, int] | None:
+    """Where a node is; None if that is not known. Without a host, it is where it was *asked*."""
+    host, port, *_ = node
+    name = host.decode() if isinstance(host, bytes) else ""
+    return (name or asked, int(port)) if name != _UNKNOWN and isinstance(port, int) else None
+
+
+_UNKNOWN: Final = "?"

@@ -1,0 +1,511 @@
+"""Which server gets what: the rules, without any I/O.
+
+Theory of operation. A topology knows the servers, here called nodes, and who of them is what. How a command finds its
+way is a generator, a *route*: it yields requests (say this to that node, wait a moment), is sent what came of each, and
+returns the reply. An error is thrown into it, and it decides what follows: another replica, the node that a cluster
+names, the primary that has taken over, or nothing, and then the error is the caller's. Both backends over redis-py
+drive the same routes, one by waiting and one by awaiting.
+
+A route makes one attempt. It goes on to another node only if that does no harm: after a read, or after what was
+certainly not carried out. To make several attempts, until a deadline, is the backend's.
+
+What is known of the servers is replaced as a whole, so that threads need no lock for it. Some may find out the same
+thing twice. Under asyncio they do not: :class:`Once`.
+
+* :class:`Fixed`: a primary and its replicas, as they were named.
+* :class:`~redisext.backend.sentinel.Sentinel`: a primary and its replicas, as Sentinels name them.
+* :class:`~redisext.backend.cluster.Cluster`: several such, each for some of the slots.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+
+from redisext.backend import failures
+from redisext.backend.exchange import Answer, Words
+from redisext.backoff import waits
+from redisext.command import Command, Reply, Wait
+from redisext.dsn import Configuration
+from redisext.errors import CrossSlot, RedisextError
+from redisext.pending import Pending
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = [
+    "ANEW",
+    "TRANSACTION",
+    "Anew",
+    "Ask",
+    "Call",
+    "CallMany",
+    "Commit",
+    "Fixed",
+    "Node",
+    "Nodes",
+    "Once",
+    "Request",
+    "Route",
+    "Seat",
+    "Topology",
+    "Trial",
+]
+
+
+class Node(Protocol):
+    """What a topology knows of one server."""
+
+    @property
+    def where(self) -> Configuration:
+        """Its address, and how to talk to it."""
+        ...
+
+    def cut(self) -> None:
+        """Close the connections to it, those in use too: it is not any more what they were made for."""
+        ...
+
+
+N = TypeVar("N", bound=Node)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Nodes(Generic[N]):
+    """The servers of a backend, each made when it is first named."""
+
+    def __init__(self, make: Callable[[Configuration], N]) -> None:
+        self._make = make
+        self._made: dict[Configuration, N] = {}
+
+    def at(self, where: Configuration) -> N:
+        """The node there."""
+        node = self._made.get(where)
+        return node or self._made.setdefault(where, self._make(where))
+
+    def __iter__(self) -> Iterator[N]:
+        return iter(tuple(self._made.values()))
+
+
+# --- Requests
+
+
+class Seat(NamedTuple, Generic[N]):
+    """Where something is said: a node; with `asking`, as the one that a cluster is just moving the key to."""
+
+    node: N
+    asking: bool = False
+
+
+class _Request(Generic[R_co]):
+    """What a route yields; it is sent an R_co."""
+
+    def __iter__(self) -> Generator[Self, object, R_co]:
+        result = yield self
+        # A driver answers each request with what its class says.
+        return cast("R_co", result)
+
+
+@dataclass(frozen=True)
+class Call(_Request[Reply], Generic[N]):
+    """Have `command` carried out there; its reply."""
+
+    seat: Seat[N]
+    command: Command[object]
+
+
+@dataclass(frozen=True)
+class CallMany(_Request[Sequence[RedisextError | None]], Generic[N]):
+    """Have each seat carry out its commands, all at the same time; for each, why nothing was said to it."""
+
+    parts: Mapping[Seat[N], Sequence[Pending[object]]]
+
+
+@dataclass(frozen=True)
+class Commit(_Request[None], Generic[N]):
+    """Have `pending` carried out there as a transaction."""
+
+    node: N
+    pending: Sequence[Pending[object]]
+
+
+@dataclass(frozen=True)
+class Ask(_Request[Sequence[Answer]], Generic[N]):
+    """Say `words` to a node; its answers, errors among them."""
+
+    node: N
+    words: list[Words]
+
+
+@dataclass(frozen=True)
+class Once(_Request[None], Generic[N]):
+    """Go a `route`; where it is being gone, wait for its end, and share its outcome."""
+
+    name: str
+    route: Callable[[], Route[N, None]]
+
+
+Request: TypeAlias = Call[N] | CallMany[N] | Commit[N] | Ask[N] | Once[N]
+
+Route: TypeAlias = Generator[Request[N] | Wait, object, R]
+"""How something finds its way to those who carry it out."""
+
+
+class Anew:
+    """In place of a seat: whoever is the primary by now."""
+
+
+ANEW: Final = Anew()
+
+
+class Trial:
+    """How far one attempt has come on its way from node to node."""
+
+    def __init__(self, where: Configuration) -> None:
+        self._end = time.monotonic() + (where.deadline or where.socket_timeout)
+        self._pauses = waits(_LONGEST_PAUSE)
+        self.turn: int = 0
+        self.pausing: bool = False
+        """Whether to wait before the next turn: something is under way in a cluster."""
+
+    def begin_turn(self) -> Generator[Wait, object, None]:
+        """Go to the next node, or to the same after a pause."""
+        self.turn += 1
+        if self.pausing:
+            self.pausing = False
+            yield from Wait(next(self._pauses))
+
+    @property
+    def over(self) -> bool:
+        """Whether to give up: what is sent on so often goes in circles, and what takes so long does not end."""
+        return time.monotonic() >= self._end if self.pausing else self.turn >= _TURNS
+
+
+_TURNS: Final = 16
+_LONGEST_PAUSE: Final = 0.1
+
+
+# --- Who gets what
+
+
+class Topology(ABC, Generic[N]):
+    """The rules; see the head of this module."""
+
+    fails_over: ClassVar[bool] = True
+    """Whether another server may take over from the primary."""
+
+    def __init__(self, where: Configuration, nodes: Nodes[N]) -> None:
+        self.where = where
+        self.nodes = nodes
+        self._health = _Health[N]()
+
+    @abstractmethod
+    def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:
+        """The node where *keys* are written. Raises :exc:`~redisext.errors.CrossSlot` if they have none in common."""
+
+    @abstractmethod
+    def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:
+        """Those that have copies of them."""
+
+    def answered(self) -> None:
+        """A primary has answered."""
+
+    def heard(self, node: N, error: RedisextError) -> None:
+        """It has not, or has refused."""
+
+    def following(self, trial: Trial, seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:  # noqa: ARG002  # for a cluster
+        """Where to go on after *error*; None if that could do harm, or would be of no use."""
+        untouched = error.retriable and not error.sent
+        return ANEW if self.fails_over and untouched and trial.turn == 1 else None
+
+    # --- Routes
+
+    def call(self, command: Command[object], *, from_replica: bool) -> Route[N, tuple[Seat[N], Reply]]:
+        """Carry out *command*, by a replica if that may be: who did it, and the reply."""
+        if from_replica:
+            reading = _Reading[N]()
+            replicas = yield from self.replicas(command.keys)
+            while (node := (yield from self._reader(replicas, reading))) is not None:
+                try:
+                    reply = yield from Call(Seat(node), command)
+                except RedisextError as error:
+                    if not self._pass_on(node, error, reading):
+                        raise
+                else:
+                    self._health.answered(node)
+                    return Seat(node), reply
+            if (failure := self._unread(reading)) is not None:
+                raise failure
+        return (yield from self._write(command))
+
+    def _write(self, command: Command[object]) -> Route[N, tuple[Seat[N], Reply]]:
+        name, keys = command.op.name, command.keys
+        seat = Seat((yield from self.primary(name, keys)))
+        trial = Trial(self.where)
+        while True:
+            yield from trial.begin_turn()
+            try:
+                reply = yield from Call(seat, command)
+            except RedisextError as error:
+                self.heard(seat.node, error)
+                seat = yield from self.moved(trial, seat, name, keys, error)
+            else:
+                self.answered()
+                return seat, reply
+
+    def call_many(self, pending: Sequence[Pending[object]], *, from_replicas: bool) -> Route[N, None]:
+        """Carry out all, those that only read by replicas if that may be. Raises only if nothing was sent."""
+        trial = Trial(self.where)
+        seats: dict[Pending[object], Seat[N]] = {}
+        readings: dict[tuple[N, ...], _Reading[N]] = {}
+        left = pending
+        while left:
+            yield from trial.begin_turn()
+            try:
+                parts = yield from self._parts(left, seats, readings if from_replicas else None)
+            except RedisextError as error:
+                if trial.turn == 1:
+                    raise
+                for one in left:
+                    one.fail(failures.once_more(error))
+                return
+            seats = {}
+            unsaid = yield from CallMany({seat: its for seat, (_, its) in parts.items()})
+            again: set[Pending[object]] = set()
+            for (seat, (reading, its)), reason in zip(parts.items(), unsaid, strict=True):
+                if reason is not None:
+                    for one in its:
+                        one.fail(failures.once_more(reason))
+                for one in its:
+                    if not isinstance(one.error, RedisextError):
+                        continue
+                    following: Seat[N] | Anew | None
+                    if reading is not None:
+                        following = ANEW if self._pass_on(seat.node, one.error, reading) else None
+                    else:
+                        self.heard(seat.node, one.error)
+                        following = None if trial.over else self.following(trial, seat, one.error)
+                    if following is not None:
+                        again.add(one)
+                    if isinstance(following, Seat):
+                        seats[one] = following
+            left = [one for one in left if one in again]
+
+    def commit(self, pending: Sequence[Pending[object]]) -> Route[N, None]:
+        """Carry out all together."""
+        keys = list(dict.fromkeys(key for one in pending for key in one.command.keys))
+        trial = Trial(self.where)
+        seat = Seat((yield from self.primary(TRANSACTION, keys)))
+        while True:
+            yield from trial.begin_turn()
+            try:
+                yield from Commit(seat.node, pending)
+            except RedisextError as error:
+                self.heard(seat.node, error)
+                seat = yield from self.moved(trial, seat, TRANSACTION, keys, error)
+            else:
+                reason = self.refusal(seat.node, pending)
+                if reason is None:
+                    self.answered()
+                    return
+                try:
+                    seat = yield from self.moved(trial, seat, TRANSACTION, keys, reason)
+                except RedisextError:
+                    return  # each has its reason
+
+    def refusal(self, node: N, pending: Sequence[Pending[object]]) -> RedisextError | None:
+        """Why a transaction was refused by a node that is not the right one any more; None if it was not."""
+        for one in pending:
+            if isinstance(one.error, RedisextError):
+                self.heard(node, one.error)
+        return None
+
+    def check_together(self, what: str, keys: Sequence[bytes]) -> None:
+        """Raise :exc:`~redisext.errors.CrossSlot` if *keys* are not all at one primary."""
+
+    def moved(
+        self, trial: Trial, seat: Seat[N], what: str, keys: Sequence[bytes], error: RedisextError
+    ) -> Route[N, Seat[N]]:
+        """Where to go on after *error*; raises it if nowhere."""
+        following = self.following(trial, seat, error)
+        if following is None or trial.over:
+            raise error
+        if isinstance(following, Seat):
+            if not following.asking or what is not TRANSACTION:
+                return following
+            trial.pausing = True  # a transaction cannot be carried out by both: it waits until the key has moved
+        try:
+            node = yield from self.primary(what, keys)
+        except RedisextError:
+            raise error from error.__cause__
+        if node is seat.node and not trial.pausing:
+            raise error
+        return Seat(node)
+
+    def _parts(
+        self,
+        left: Sequence[Pending[object]],
+        seats: Mapping[Pending[object], Seat[N]],
+        readings: dict[tuple[N, ...], _Reading[N]] | None,
+    ) -> Route[N, dict[Seat[N], tuple[_Reading[N] | None, list[Pending[object]]]]]:
+        """Who carries out what. Of each group of replicas, one gets all that only reads."""
+        parts: dict[Seat[N], tuple[_Reading[N] | None, list[Pending[object]]]] = {}
+        readers: dict[tuple[N, ...], N | None] = {}
+        for one in left:
+            command = one.command
+            seat = seats.get(one)
+            reading: _Reading[N] | None = None
+            try:
+                if seat is None and readings is not None and command.op.reads:
+                    replicas = yield from self.replicas(command.keys)
+                    reading = readings.setdefault(replicas, _Reading[N]())
+                    if replicas not in readers:
+                        readers[replicas] = yield from self._reader(replicas, reading)
+                    reader = readers[replicas]
+                    if reader is not None:
+                        seat = Seat(reader)
+                    elif (failure := self._unread(reading)) is not None:
+                        one.fail(failures.once_more(failure))
+                        continue
+                    else:
+                        reading = None
+                if seat is None:
+                    seat = Seat((yield from self.primary(command.op.name, command.keys)))
+            except CrossSlot as error:
+                one.fail(error)
+                continue
+            parts.setdefault(seat, (reading, []))[1].append(one)
+        return parts
+
+    # --- Replicas
+
+    def reader(self, keys: Sequence[bytes]) -> Route[N, N]:
+        """The replica whose turn it is; the primary where there is none."""
+        replicas = yield from self.replicas(keys)
+        for node in self._health.in_turn(replicas):
+            return node
+        return (yield from self.primary("a read", keys))
+
+    def _reader(self, replicas: tuple[N, ...], reading: _Reading[N]) -> Route[N, N | None]:
+        """The replica that answers next; None if there is none left to try."""
+        for node in self._health.in_turn(replicas):
+            if node in reading.tried:
+                continue
+            try:
+                yield from self._check_link(node)
+            except RedisextError as error:
+                if not self._pass_on(node, error, reading):
+                    raise
+            else:
+                return node
+        return None
+
+    def _check_link(self, node: N) -> Route[N, None]:
+        """Now and then, see whether it still hears of its primary: if not, what it knows grows old."""
+        if not self._health.is_due(node):
+            return
+        [role] = yield from Ask(node, [("ROLE",)])
+        # Who may not ask, is not told.
+        if isinstance(role, list) and role[0] == b"slave" and role[3] != b"connected":
+            raise failures.out_of_touch(node.where)
+
+    def _pass_on(self, node: N, error: RedisextError, reading: _Reading[N]) -> bool:
+        """Whether another may answer in its place."""
+        if failures.is_redirected(error):  # it is nobody's replica any more
+            self.heard(node, error)
+            reading.tried.add(node)
+            return True
+        if not error.retriable:
+            return False
+        self._health.failed(node)
+        reading.tried.add(node)
+        reading.failure = error
+        return True
+
+    def _unread(self, reading: _Reading[N]) -> RedisextError | None:
+        """Why nothing is read, where no replica has answered and the primary shall not."""
+        return None if self.where.fallback_to_primary else reading.failure
+
+
+TRANSACTION: Final = "a transaction"
+
+
+class _Reading(Generic[N]):
+    """Which replicas one attempt has tried, and why the last one did not answer."""
+
+    def __init__(self) -> None:
+        self.tried: set[N] = set()
+        self.failure: RedisextError | None = None
+
+
+class _Health(Generic[N]):
+    """Which replicas answer. They take turns; one that fails is left alone for a while, longer each time."""
+
+    def __init__(self) -> None:
+        self._turn = itertools.count()
+        self._until: dict[N, float] = {}
+        self._pause: dict[N, float] = {}
+        self._seen: dict[N, float] = {}
+
+    def in_turn(self, replicas: tuple[N, ...]) -> Sequence[N]:
+        """Whom to try, one after the other."""
+        if not replicas:
+            return ()
+        first = next(self._turn) % len(replicas)
+        ordered = replicas[first:] + replicas[:first]
+        if not self._until:
+            return ordered
+        now = time.monotonic()
+        up = [node for node in ordered if self._until.get(node, 0) <= now]
+        # Where all are down, the one that was so for the longest time may be up again.
+        return up or sorted(ordered, key=lambda node: self._until.get(node, 0))
+
+    def is_due(self, node: N) -> bool:
+        """Whether to see how it is; not more than once in a while."""
+        now = time.monotonic()
+        if now - self._seen.get(node, -_SEEN) < _SEEN:
+            return False
+        self._seen[node] = now
+        return True
+
+    def failed(self, node: N) -> None:
+        """It does not answer, or should not."""
+        pause = self._pause[node] = min(_LONGEST_REST, 2 * self._pause.get(node, _REST / 2))
+        self._until[node] = time.monotonic() + pause
+        self._seen.pop(node, None)
+
+    def answered(self, node: N) -> None:
+        """It does again."""
+        if self._until.pop(node, None) is not None:
+            self._pause.pop(node, None)
+
+
+_SEEN: Final = 1.0
+_REST: Final = 0.5
+_LONGEST_REST: Final = 15.0
+"""Seconds: between two looks at a replica; and how long one that fails is left alone, at first and at the most."""
+
+
+class Fixed(Topology[N]):
+    """A primary and its replicas, as they were named."""
+
+    fails_over = False
+
+    def __init__(self, where: Configuration, nodes: Nodes[N]) -> None:
+        super().__init__(where, nodes)
+        self._primary = nodes.at(replace(where, replicas=()))
+        self._replicas = tuple(nodes.at(one) for one in where.replicas)
+
+    def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:  # noqa: ARG002  # it has all keys
+        """The one that was named."""
+        yield from ()  # so that it is a route
+        return self._primary
+
+    def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:  # noqa: ARG002  # as above
+        """Those that were named."""
+        yield from ()  # as above
+        return self._replicas
