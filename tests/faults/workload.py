@@ -116,7 +116,7 @@ class Workload(ABC):
         """The calls of one worker, without end."""
         number = 0
         while True:
-            key = f"{self.name}:{number}"
+            key = f"{{{self.name}:{number}}}"  # a hash tag: what belongs together is in one slot of a cluster
             calls = self.calls(worker, key)
             records = yield next(calls)
             for _ in range(self.per_key - 1):
@@ -133,7 +133,7 @@ class Workload(ABC):
         """What is wrong with the records of one key, and what *db* has under it."""
 
     def _own(self, record: Record) -> bool:
-        return record.structure.startswith(f"{self.name}:")
+        return record.structure.startswith(f"{{{self.name}:")
 
     def judge(self, history: History, db: Backend) -> Findings:
         """What is wrong with all of its keys."""
