@@ -20,12 +20,16 @@ import pytest
 import redisext
 from redisext.backend.abc import Backend
 from tests import faces
+from tests.clusters import Cluster
+from tests.sentinels import Sentinels
 from tests.servers import (
     Capability,
     RedisServer,
     Replicated,
     ServerNotFound,
     find_redis_server,
+    in_step,
+    wait_until,
 )
 
 # `ci` looks for new examples in every run; `print_blob` shows how to repeat one that failed.
@@ -36,8 +40,10 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 SERVERS_USED = pytest.StashKey[set[str]]()
 NAMES = count()
 
+CONFIRMED: Final = "wait_replicas=1&wait_timeout=10"
 UNDER_ASYNCIO: Final = "-async"
-VARIANTS: Final = ("embedded", "redis", f"embedded{UNDER_ASYNCIO}", f"redis{UNDER_ASYNCIO}")
+STORES: Final = ("embedded", "redis", "replicated", "sentinel", "cluster")
+VARIANTS: Final = (*STORES, *(f"{store}{UNDER_ASYNCIO}" for store in STORES))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -115,6 +121,20 @@ def replicated() -> Iterator[Replicated]:
 
 
 @pytest.fixture(scope="session")
+def sentinels() -> Iterator[Sentinels]:
+    """The group under sentinels that tests share; who has it fail over starts another."""
+    with Sentinels(replicas=1) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster that tests share; who moves a slot, or has a node fail, starts another."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def loop() -> Iterator[faces.Loop]:
     """The event loop, in a thread, of all tests that are run on the faces under asyncio."""
     with contextlib.closing(faces.Loop()) as loop:
@@ -157,12 +177,34 @@ def unmeasured() -> Iterator[None]:
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, variant: str) -> str:
-    """An empty store on each kind of backend that the contract holds on."""
-    if variant.startswith("embedded"):
-        return f"memory://test-{next(NAMES)}"
-    server: RedisServer = request.getfixturevalue("server")
-    server.call("FLUSHALL")
-    return server.url
+    """An empty store on each kind of backend that the contract holds on.
+
+    What is written on a primary with a replica, or in a cluster, is read from a replica. It has it by then, as each
+    write waits for that.
+    """
+    match variant.removesuffix(UNDER_ASYNCIO):
+        case "embedded":
+            return f"memory://test-{next(NAMES)}"
+        case "redis":
+            server: RedisServer = request.getfixturevalue("server")
+            server.call("FLUSHALL")
+            return server.url
+        case "replicated":
+            replicated: Replicated = request.getfixturevalue("replicated")
+            replicated.primary.call("FLUSHALL")
+            wait_until(lambda: in_step(replicated.primary, replicated.replicas), "the replica is empty")
+            replicas = ",".join(f"{one.host}:{one.port}" for one in replicated.replicas)
+            return f"{replicated.primary.url}?replicas={replicas}&{CONFIRMED}"
+        case "sentinel":
+            sentinels: Sentinels = request.getfixturevalue("sentinels")
+            sentinels.primary().call("FLUSHALL")
+            return sentinels.url
+        case _:
+            cluster: Cluster = request.getfixturevalue("cluster")
+            cluster.flush()
+            for one in cluster.primaries():
+                wait_until(partial(in_step, one, [cluster.replica_of(one)]), "its replica is empty")
+            return f"{cluster.url}?read_from_replicas=true&{CONFIRMED}"
 
 
 class Connect(Protocol):

@@ -15,8 +15,8 @@ from redis.crc import key_slot
 
 from redisext.command import Argument, Command, Op, Reply, Script, Steps, Wait, run, text
 from redisext.errors import DecodeError
-from redisext.key import beside
 from redisext.reply import integer
+from redisext.slots import beside
 
 INCRBY = Op("INCRBY", "string")
 SCRIPT = Script("return redis.call('GET', KEYS[1])")

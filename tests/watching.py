@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
 from redisext.backend.abc import Backend, Session
+from redisext.backend.cluster import Cluster
 from redisext.backend.memory import AsyncMemoryBackend, MemoryBackend
+from redisext.backend.topology import Node
 from redisext.batch import Batches, Pending
 from redisext.command import Argument, Command, Op, Reply
 from redisext.reply import array, bulk
 from tests.faces import Bridge
+from tests.servers import exchange
 
 R = TypeVar("R")
 
@@ -84,7 +88,7 @@ def send(db: Backend, name: str, key: str | bytes, *args: Argument) -> Reply:
 
 def keys(db: Backend) -> list[bytes]:
     """The names of all keys in the store."""
-    return sorted(bulk(name) for name in array(send(db, "KEYS", "*")))
+    return sorted(bulk(name) for names in said_to_all(db, "KEYS", "*") for name in array(names))
 
 
 def waiting(db: Backend) -> int:
@@ -92,6 +96,20 @@ def waiting(db: Backend) -> int:
     backend = db.under_asyncio if isinstance(db, Bridge) else db
     if isinstance(backend, (MemoryBackend, AsyncMemoryBackend)):
         return len(backend._store._waiters)  # pyright: ignore[reportPrivateUsage]
-    clients = bulk(send(db, "INFO", "clients")).decode()
-    [blocked] = [line for line in clients.splitlines() if line.startswith("blocked_clients:")]
-    return int(blocked.partition(":")[2])
+    lines = [line for clients in said_to_all(db, "INFO", "clients") for line in bulk(clients).decode().splitlines()]
+    return sum(int(line.partition(":")[2]) for line in lines if line.startswith("blocked_clients:"))
+
+
+def said_to_all(db: Backend, *words: str) -> list[Reply]:
+    """What is replied to *words* by all who have data: by each primary, in a cluster."""
+    backend = db.under_asyncio if isinstance(db, Bridge) else db
+    topology = getattr(backend, "_topology", None)
+    if not isinstance(topology, Cluster):
+        return [send(db, *words)]
+    cluster = cast("Cluster[Node]", topology)
+    send(db, "EXISTS", "key")  # so that it has asked who they are
+    replies: list[Reply] = []
+    for node in cluster._primaries:  # pyright: ignore[reportPrivateUsage]
+        with socket.create_connection((node.where.host, node.where.port)) as connection:
+            replies.append(cast("Reply", exchange(connection, *words)))
+    return replies

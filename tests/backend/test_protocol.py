@@ -284,7 +284,7 @@ def test_the_page_names_every_member_and_every_duty() -> None:
     program = example()
     members = {name for name, _ in inspect.getmembers(Backend) if not name.startswith("_")}
     inherited = {name for name, _ in inspect.getmembers(Batches) if not name.startswith("_")}
-    assert inherited == {"batch", "commit", "deadline", "transact", "transaction"}
+    assert inherited == {"batch", "commit", "deadline", "steady", "transact", "transaction"}
     assert all(re.search(rf"^\| .*`{name}\b", page, re.MULTILINE) for name in members)
     assert all(re.search(rf"\b{name}\b", program) for name in members - inherited)
     under_asyncio = {name for name, _ in inspect.getmembers(AsyncBackend) if not name.startswith("_")}

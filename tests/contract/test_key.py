@@ -14,6 +14,7 @@ from redisext import (
     Backend,
     ConfigurationError,
     Counter,
+    CrossSlot,
     Expire,
     HashMap,
     Key,
@@ -29,6 +30,9 @@ from redisext.model import Model
 from tests.conftest import Connect
 from tests.servers import wait_until
 from tests.watching import Watched, keys, send
+
+NEW = "{key}new"
+"""Another name, which a cluster has in the slot of "key"."""
 
 # Of any structure: what commands it has does not matter here.
 AnyModel: TypeAlias = Model[Any]
@@ -97,7 +101,7 @@ class TestExistence:
         assert empty.ttl() == -2
         assert empty.persist() is False
         assert empty.expire(10) is False
-        assert empty.rename("other") is False
+        assert empty.rename("{key}other") is False
         assert keys(db) == []
 
 
@@ -191,8 +195,8 @@ class TestExpiryOfTheClass:
         assert visits.expire() is True
         assert names.expire() is True
         assert (visits.ttl(), names.ttl()) == (60, 30)
-        assert names.rename("others") is True
-        assert keys(db) == [b"others", b"visits"]
+        assert names.rename("{names}others") is True
+        assert keys(db) == [b"visits", b"{names}others"]
 
     def test_a_mixin_does_not_hide_the_expiry_of_a_base(self, db: Backend) -> None:
         class Session(Map[str]):
@@ -209,30 +213,30 @@ class TestExpiryOfTheClass:
 
 class TestRename:
     def test_the_key_gets_another_name(self, kind: Kind, full: AnyModel) -> None:
-        assert full.rename("new") is True
-        assert keys(full.backend) == [b"new"]
-        assert kind.make("new", full.backend).exists()
+        assert full.rename(NEW) is True
+        assert keys(full.backend) == [NEW.encode()]
+        assert kind.make(NEW, full.backend).exists()
         assert not full.exists()
         assert full.key == "key"
 
     def test_the_expiry_goes_along(self, kind: Kind, full: AnyModel) -> None:
         full.expire(60)
-        full.rename("new")
-        assert kind.make("new", full.backend).ttl() == 60
+        full.rename(NEW)
+        assert kind.make(NEW, full.backend).ttl() == 60
 
     def test_what_has_that_name_is_replaced(self, full: AnyModel, db: Backend) -> None:
         held = send(db, "TYPE", "key")
-        send(db, "SET", "new", "old")
-        send(db, "EXPIRE", "new", 60)
-        assert full.rename("new") is True
-        assert keys(db) == [b"new"]
-        assert send(db, "TYPE", "new") == held
-        assert send(db, "TTL", "new") == -1
+        send(db, "SET", NEW, "old")
+        send(db, "EXPIRE", NEW, 60)
+        assert full.rename(NEW) is True
+        assert keys(db) == [NEW.encode()]
+        assert send(db, "TYPE", NEW) == held
+        assert send(db, "TTL", NEW) == -1
 
     def test_where_there_is_no_key_nothing_is_replaced(self, empty: AnyModel, db: Backend) -> None:
-        send(db, "SET", "new", "old")
-        assert empty.rename("new") is False
-        assert send(db, "GET", "new") == b"old"
+        send(db, "SET", NEW, "old")
+        assert empty.rename(NEW) is False
+        assert send(db, "GET", NEW) == b"old"
 
     def test_its_own_name_is_a_name(self, full: AnyModel) -> None:
         assert full.rename("key") is True
@@ -244,8 +248,13 @@ class TestRename:
         ids=repr,
     )
     def test_a_name_is_text_bytes_or_a_number(
-        self, word: Map[str], db: Backend, name: str | bytes | int, stored: bytes
+        self, word: Map[str], db: Backend, name: str | bytes | int, stored: bytes, variant: str
     ) -> None:
+        if variant.startswith("cluster"):  # where it is in another slot
+            with pytest.raises(CrossSlot, match=r"rename if it exists works on keys that are in different slots"):
+                word.rename(name)
+            assert keys(db) == [b"key"]
+            return
         assert word.rename(name) is True
         assert keys(db) == [stored]
         assert Map[str](name, db).remove() is True
@@ -270,12 +279,12 @@ class TestNames:
 
     def test_the_backends_prefix_stands_before_every_name(self, kind: Kind, connect: Connect) -> None:
         with connect(prefix="app:") as db:
-            model = kind.make("key", db)
+            model = kind.make("{one}:key", db)
             kind.fill(model)
-            assert keys(db) == [b"app:key"]
+            assert keys(db) == [b"app:{one}:key"]
             assert model.exists() is True
-            assert model.rename("new") is True
-            assert keys(db) == [b"app:new"]
+            assert model.rename("{one}:new") is True
+            assert keys(db) == [b"app:{one}:new"]
 
 
 class TestCommands:
@@ -285,7 +294,7 @@ class TestCommands:
         assert seen.sent_by(lambda: model.expire(5)) == [model.commands.expire(5)]
         assert seen.sent_by(model.ttl) == [model.commands.ttl()]
         assert seen.sent_by(model.persist) == [model.commands.persist()]
-        assert seen.sent_by(lambda: model.rename("new")) == [model.commands.rename("new")]
+        assert seen.sent_by(lambda: model.rename(NEW)) == [model.commands.rename(NEW)]
         assert seen.sent_by(model.exists) == [model.commands.exists()]
 
 

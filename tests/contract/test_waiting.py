@@ -100,7 +100,7 @@ class TestWaiting:
         assert taken.result(PATIENCE) == ""
 
     def test_an_item_that_comes_by_a_rename_ends_the_wait(self, kind: type[Source], source: Source) -> None:
-        elsewhere = kind("elsewhere", source.backend)
+        elsewhere = kind("{source}elsewhere", source.backend)
         taken = start(lambda: source.pop_wait(10))
         wait_until(lambda: waiting(source.backend) == 1, "it waits")
         push(elsewhere, "item")
