@@ -26,7 +26,7 @@ class Servers(Generic[N]):
     """The servers of one configuration, each an N, and who of them gets what."""
 
     def __init__(self, configuration: Configuration, node: Callable[[Configuration], N]) -> None:
-        self.configuration = configuration
+        self.configuration: Configuration = configuration
         self._nodes: Nodes[N] = Nodes(node)
         self._topology: Topology[N] = _topology(configuration, self._nodes)
         self._spreads_reads = bool(configuration.replicas) or configuration.read_from_replicas
