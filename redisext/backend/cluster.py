@@ -65,6 +65,20 @@ class Cluster(Topology[N]):
         shard = self._shards[self._slot("a read", keys)]
         return () if shard is None else shard.replicas
 
+    def known_primary(self, keys: Sequence[bytes]) -> N | None:
+        """The one that has the slot, if that is known, and the keys have no more than one."""
+        shard = self._known_shard(keys)
+        return None if shard is None else shard.primary
+
+    def known_replicas(self, keys: Sequence[bytes]) -> tuple[N, ...] | None:
+        """Its replicas."""
+        shard = self._known_shard(keys)
+        return None if shard is None else shard.replicas
+
+    def _known_shard(self, keys: Sequence[bytes]) -> _Shard[N] | None:
+        shards = self._shards
+        return None if self._in_doubt or not shards or len(keys) != 1 else shards[slot(keys[0])]
+
     def heard(self, node: N, error: RedisextError) -> None:
         """There is reason to doubt."""
         if isinstance(error.__cause__, redis.exceptions.MovedError):

@@ -155,7 +155,16 @@ class RedisBackend(Servers["_Node"], Batches):
         """One attempt at *command*."""
         if self._only is not None:
             return self._only.call(command)
-        _, reply = self.call_located(command)
+        from_replica = self._spreads_reads and command.op.reads
+        node = self._topology.at_once(command, from_replica=from_replica)
+        if node is None:
+            return self.call_located(command)[1]
+        try:
+            reply = node.call(command)
+        except RedisextError as error:
+            return self.go(self._topology.call(command, from_replica=from_replica, failed=(node, error)))[1]
+        if not from_replica:
+            self._topology.answered()
         return reply
 
     def call_located(self, command: Command[object]) -> tuple[Seat[_Node], Reply]:

@@ -14,9 +14,10 @@ Theory of operation, after the "Guidelines for Redis clients with support for Re
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 import redis
 
@@ -55,7 +56,7 @@ class Sentinel(Topology[N]):
         self._sentinels = [nodes.at(one) for one in where.sentinels()]
         self._group: _Group[N] | None = None
         self._in_doubt = False
-        self._heard_at = 0.0
+        self._heard_at = -math.inf
         self._silence = _SILENCE
 
     def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:  # noqa: ARG002  # it has all keys
@@ -65,6 +66,14 @@ class Sentinel(Topology[N]):
     def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:  # noqa: ARG002  # as above
         """Those of the group."""
         return (yield from self._known()).replicas
+
+    def known_primary(self, keys: Sequence[bytes]) -> N | None:  # noqa: ARG002  # as above
+        """The one of the group, if nobody has to be asked."""
+        return None if self._is_due() or self._group is None else self._group.primary
+
+    def known_replicas(self, keys: Sequence[bytes]) -> tuple[N, ...] | None:  # noqa: ARG002  # as above
+        """Those of the group, if nobody has to be asked."""
+        return None if self._is_due() or self._group is None else self._group.replicas
 
     def answered(self) -> None:
         """After a long silence, it may not be the primary any more."""
@@ -78,16 +87,14 @@ class Sentinel(Topology[N]):
             self._in_doubt = True
 
     def _known(self) -> Route[N, _Group[N]]:
-        group = self._group
-        if group is None or self._in_doubt:
-            yield from Once("who is the primary", self._find_out)
-        elif time.monotonic() - self._heard_at >= self._silence:
-            yield from Once("who is the primary", self._make_sure)
-        else:
-            return group
-        if self._group is None:  # pragma: no cover  # it was found, or that has raised why not
-            raise ConfigurationError("nobody was asked")
-        return self._group
+        if self._is_due():
+            sure = self._group is not None and not self._in_doubt
+            yield from Once("who is the primary", self._make_sure if sure else self._find_out)
+        return cast("_Group[N]", self._group)  # it was found, or that has raised why not
+
+    def _is_due(self) -> bool:
+        """Whether Sentinels have to be asked."""
+        return self._in_doubt or time.monotonic() - self._heard_at >= self._silence
 
     def _make_sure(self) -> Route[N, None]:
         """Find out what has changed; if that cannot be, nothing has."""

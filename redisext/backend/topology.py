@@ -211,6 +211,21 @@ class Topology(ABC, Generic[N]):
     def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:
         """Those that have copies of them."""
 
+    @abstractmethod
+    def known_primary(self, keys: Sequence[bytes]) -> N | None:
+        """The same as `primary`, if that is known for sure; None if not, and where the keys have none in common."""
+
+    @abstractmethod
+    def known_replicas(self, keys: Sequence[bytes]) -> tuple[N, ...] | None:
+        """The same as `replicas`, if they are known."""
+
+    def at_once(self, command: Command[object], *, from_replica: bool) -> N | None:
+        """Who is to carry out *command*, if there is nothing to find out: mostly there is not, and no route is gone."""
+        if not from_replica:
+            return self.known_primary(command.keys)
+        replicas = self.known_replicas(command.keys)
+        return self._health.any_of(replicas) if replicas else None
+
     def answered(self) -> None:
         """A primary has answered."""
 
@@ -224,10 +239,17 @@ class Topology(ABC, Generic[N]):
 
     # --- Routes
 
-    def call(self, command: Command[object], *, from_replica: bool) -> Route[N, tuple[Seat[N], Reply]]:
-        """Carry out *command*, by a replica if that may be: who did it, and the reply."""
+    def call(
+        self, command: Command[object], *, from_replica: bool, failed: tuple[N, RedisextError] | None = None
+    ) -> Route[N, tuple[Seat[N], Reply]]:
+        """Carry out *command*, by a replica if that may be: who did it, and the reply.
+
+        *failed*: the node that was to do so at once, and why it did not.
+        """
         if from_replica:
             reading = _Reading[N]()
+            if failed is not None and not self._pass_on(*failed, reading):
+                raise failed[1]
             replicas = yield from self.replicas(command.keys)
             while (node := (yield from self._reader(replicas, reading))) is not None:
                 try:
@@ -240,12 +262,21 @@ class Topology(ABC, Generic[N]):
                     return Seat(node), reply
             if (failure := self._unread(reading)) is not None:
                 raise failure
-        return (yield from self._write(command))
+            failed = None
+        return (yield from self._write(command, failed))
 
-    def _write(self, command: Command[object]) -> Route[N, tuple[Seat[N], Reply]]:
+    def _write(
+        self, command: Command[object], failed: tuple[N, RedisextError] | None
+    ) -> Route[N, tuple[Seat[N], Reply]]:
         name, keys = command.op.name, command.keys
-        seat = Seat((yield from self.primary(name, keys)))
         trial = Trial(self.where)
+        if failed is None:
+            seat = Seat((yield from self.primary(name, keys)))
+        else:
+            node, error = failed
+            self.heard(node, error)
+            yield from trial.begin_turn()
+            seat = yield from self.moved(trial, Seat(node), name, keys, error)
         while True:
             yield from trial.begin_turn()
             try:
@@ -464,6 +495,13 @@ class _Health(Generic[N]):
         # Where all are down, the one that was so for the longest time may be up again.
         return up or sorted(ordered, key=lambda node: self._until.get(node, 0))
 
+    def any_of(self, replicas: tuple[N, ...]) -> N | None:
+        """The one whose turn it is, if all are well and none is due to be looked at."""
+        now = time.monotonic()
+        if self._until or any(now - self._seen.get(node, -_SEEN) >= _SEEN for node in replicas):
+            return None
+        return replicas[next(self._turn) % len(replicas)]
+
     def is_due(self, node: N) -> bool:
         """Whether to see how it is; not more than once in a while."""
         now = time.monotonic()
@@ -500,7 +538,15 @@ class Fixed(Topology[N]):
         self._primary = nodes.at(replace(where, replicas=()))
         self._replicas = tuple(nodes.at(one) for one in where.replicas)
 
-    def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:  # noqa: ARG002  # it has all keys
+    def known_primary(self, keys: Sequence[bytes]) -> N:  # noqa: ARG002  # it has all keys
+        """The one that was named."""
+        return self._primary
+
+    def known_replicas(self, keys: Sequence[bytes]) -> tuple[N, ...]:  # noqa: ARG002  # as above
+        """Those that were named."""
+        return self._replicas
+
+    def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:  # noqa: ARG002  # as above
         """The one that was named."""
         yield from ()  # so that it is a route
         return self._primary
