@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import hiredis
@@ -152,9 +151,10 @@ class TestMoving:
             with pytest.raises(hiredis.ReplyError, match=f"MOVED {slot} 127.0.0.1:{old.port}"):
                 new.call("GET", "{hits}:moved")
             both = ("MGET", "{hits}:moved", "{hits}:left")
-            for ask in (partial(old.call, *both), partial(asking, new, *both)):
-                with pytest.raises(hiredis.ReplyError, match="TRYAGAIN"):
-                    ask()
+            with pytest.raises(hiredis.ReplyError, match="TRYAGAIN"):
+                asking(new, *both)
+            with pytest.raises(hiredis.ReplyError, match=r"TRYAGAIN|ASK"):  # the latter before Redis 7.0
+                old.call(*both)
             assert cluster.node_of("hits") is old
         assert cluster.node_of("hits") is new
         assert new.call(*both) == [b"value", b"value"]
