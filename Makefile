@@ -12,7 +12,7 @@ PYTEST := pytest --numprocesses auto --dist worksteal
 # It asks the `python` on PATH where the packages are; --verifytypes heeds nothing else.
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-.PHONY: help demo bench faults test lint typing test-lowest test-all-interpreters clean
+.PHONY: help demo bench faults failovers test lint typing test-lowest test-all-interpreters clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | \
