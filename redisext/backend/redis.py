@@ -333,7 +333,7 @@ class _Loan:
         connection = self._connection
         self._settled = sent = False
         try:
-            packed = exchange.packed_one(command.words)
+            packed = exchange.packed((command,))
             connection.send(packed)
             sent = True
             answer = connection.read_late(self._patience(command)) if command.op.blocks else connection.read()

@@ -295,7 +295,7 @@ class _Node:
         if op.blocks or not self.where.reuse:
             async with self.alone() as connection:
                 return await connection.call(command)
-        words = (command.words,)
+        words = (command,)
         try:
             if self._channel is None:
                 [answer] = await self.exchange(words)
