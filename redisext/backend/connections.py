@@ -229,8 +229,10 @@ class Pool:
 
     def _one(self) -> Connection | None:
         """An idle one, or one more; None if there are as many as there may be."""
-        with contextlib.suppress(IndexError):
+        try:
             return self._idle.pop()
+        except IndexError:
+            pass
         with self._making:
             if len(self._alive) >= self.where.max_connections:
                 return None
