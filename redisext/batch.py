@@ -105,7 +105,7 @@ class _Block:
             self._check(command)
         if command.op.blocks:
             raise NotBatchable(f"{command.op.name} waits on the server, and would hold up the whole {self._kind}")
-        pending = Pending(command)
+        pending = Pending.of(command)
         self._pending.append(pending)
         return pending
 
@@ -497,8 +497,9 @@ def _small_chunks(pending: list[Pending[object]]) -> Iterator[list[Pending[objec
 
 
 def _sizes(pending: list[Pending[object]]) -> list[int]:
-    """How many bytes each word is that may be long."""
-    return [len(word) for one in pending for word in one.command.args if type(word) is bytes]  # as all values are
+    """How long each value is, in bytes. What is kept for use again has none."""
+    unkept = [one.command.args for one in pending if one.command.packed is None]
+    return [len(word) for args in unkept for word in args if type(word) is bytes]
 
 
 def _batch_error(kind: str, failed: list[Pending[object]], total: int) -> BatchError:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -160,10 +160,10 @@ class Command(_Draft, Generic[R_co]):
 
     def kept(self) -> Command[R_co]:
         """The same, for who makes it once and uses it often: what is sent for it is written once, too."""
-        self.keep(b"" if self.op.script is None else None)
+        self.keep(b"")
         return self
 
-    def keep(self, packed: bytes | None) -> None:
+    def keep(self, packed: bytes) -> None:
         """For backends: `packed` from now on. It tells nobody anything new, so it may be set."""
         _set_packed(self, packed)
 
@@ -195,7 +195,7 @@ class Command(_Draft, Generic[R_co]):
         return f"{type(self).__name__}({self.op.name} {shown})"
 
 
-_set_packed = cast("Callable[[object, bytes | None], None]", vars(_Draft)["packed"].__set__)
+_set_packed = cast("Callable[[object, bytes], None]", vars(_Draft)["packed"].__set__)
 """Sets it where the class itself lets nobody do so."""
 
 
@@ -275,11 +275,13 @@ def in_sequence(commands: Iterable[Command[object]]) -> list[tuple[Argument, ...
 
     One by one, NOSCRIPT tells that a script must be sent whole; by then, those after it would have been carried out.
     """
-    return [one if isinstance(one, tuple) else one.words for one in together(commands)]
+    return [one if isinstance(one, tuple) else one.words for one in together([*commands])]
 
 
-def together(commands: Iterable[Command[object]]) -> list[tuple[Argument, ...] | Command[object]]:
+def together(commands: Sequence[Command[object]]) -> list[tuple[Argument, ...] | Command[object]]:
     """The same, with the commands themselves where they are sent as they are."""
+    if not [one for one in commands if one.op.script is not None]:  # as a rule
+        return [*commands]
     known: set[tuple[Script, tuple[bytes, ...]]] = set()
     said: list[tuple[Argument, ...] | Command[object]] = []
     for command in commands:

@@ -121,7 +121,7 @@ class KeyCommands:
 
     def rename(self, newkey: str | bytes | int) -> Command[bool]:
         """A script over EXISTS and RENAME, O(1)."""
-        return self._command(_RENAME, (), flag, self._prefix + key_bytes(newkey))
+        return self._command(_RENAME, (), flag, (self._prefix + key_bytes(newkey),))
 
     def exists(self) -> Command[bool]:
         """EXISTS, O(1)."""
@@ -137,7 +137,7 @@ class KeyCommands:
     # --- For the structures
 
     def _command(
-        self, op: Op, args: tuple[Argument, ...], parse: Callable[[Reply], R], *more_keys: bytes
+        self, op: Op, args: tuple[Argument, ...], parse: Callable[[Reply], R], more_keys: tuple[bytes, ...] = ()
     ) -> Command[R]:
         """The command of *op* on this key."""
         return describe(op, (self.key, *more_keys) if more_keys else self._only, args, parse, self._location)
@@ -145,8 +145,10 @@ class KeyCommands:
     def _plain(self, op: Op, parse: Callable[[Reply], R]) -> Command[R]:
         """The command of *op* without arguments, made once: all of its calls are alike."""
         # Each structure has one way to read the reply to each.
-        made: Command[R] | None = self._made.get(op.name)
-        if made is None:
+        made: Command[R]
+        try:
+            made = self._made[op.name]
+        except KeyError:
             made = self._made[op.name] = self._command(op, (), parse).kept()
         return made
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, TypeVar, cast
 
 from redisext.command import Command, Reply, text
 from redisext.errors import NotReady, RedisextError
 
 __all__ = ["Pending"]
 
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -83,6 +84,14 @@ class Pending(Generic[R_co]):
         self._outcome = _NoResult(why)
 
     @staticmethod
+    def of(command: Command[R]) -> Pending[R]:
+        """``Pending(command)``, made faster."""
+        made: Pending[R] = _Unfilled()
+        made.command = command
+        made._outcome = _WAITING
+        return made
+
+    @staticmethod
     def settle_each(pending: Iterable[Pending[object]], replies: Iterable[Reply]) -> None:
         """For backends: tell each of several the server's reply."""
         # In one loop, as a call for each, and another for `command.read`, would take longer than what they do.
@@ -101,6 +110,12 @@ class Pending(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<Pending {self.command.op.name} on key {text(self.command.keys[0])!r}>"
+
+
+_Unfilled = cast(
+    "Callable[[], Pending[Any]]", type("_Unfilled", (Pending,), {"__slots__": (), "__init__": object.__init__})
+)
+"""One without its command: a class that has no `__init__` in Python is called in half of the time."""
 
 
 class _Failed:

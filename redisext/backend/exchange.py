@@ -58,24 +58,25 @@ class Cut(Exception):
 
 def packed(said: Iterable[Words]) -> bytes:
     """*said* as the protocol writes it."""
-    # hiredis would take twice as long: it has to be given a tuple of the words, and each in turn has to be joined.
+    # hiredis would take three times as long: it must be given a tuple of the words, and what it makes must be joined.
     parts: list[bytes] = []
     for one in said:
-        if isinstance(one, tuple):
-            words = one
-            parts.append(_COUNTS[len(words)])
-        elif one.packed is not None:
-            parts.append(one.packed or _kept(one))
-            continue
-        elif one.op.script is None:
+        if type(one) is Command and one.op.script is None:
+            if one.packed is not None:
+                parts.append(one.packed or _kept(one))
+                continue
             words = one.keys + one.args
-            parts += (_COUNTS[len(words) + 1], one.op.head)
+            count = len(words) + 1
+            parts.append(_COUNTS[count] if count < _SMALL else b"*%d" % count)
+            parts.append(one.op.head)
         else:
-            words = one.words
-            parts.append(_COUNTS[len(words)])
+            words = one if isinstance(one, tuple) else one.words
+            parts.append(b"*%d" % len(words))
         for word in words:
             written = word if type(word) is bytes else _written(word)
-            parts += (_SIZES[len(written)], written)
+            size = len(written)
+            parts.append(_SIZES[size] if size < _SMALL else b"\r\n$%d\r\n" % size)
+            parts.append(written)
         parts.append(b"\r\n")
     return b"".join(parts)
 
@@ -92,19 +93,10 @@ def _written(word: Argument) -> bytes:
     return (word if isinstance(word, str) else repr(word)).encode()
 
 
-class _Numbers(dict[int, bytes]):
-    """How a number is written in the protocol; the small ones are at hand."""
-
-    def __init__(self, form: bytes) -> None:
-        super().__init__({number: form % number for number in range(1_000)})
-        self._form = form
-
-    def __missing__(self, number: int) -> bytes:
-        return self._form % number
-
-
-_COUNTS: Final = _Numbers(b"*%d")
-_SIZES: Final = _Numbers(b"\r\n$%d\r\n")
+_SMALL: Final = 1_000
+_COUNTS: Final = tuple([b"*%d" % count for count in range(_SMALL)])
+_SIZES: Final = tuple([b"\r\n$%d\r\n" % size for size in range(_SMALL)])
+"""What stands before a command of so many words, and before a word of such a size: most are small."""
 
 
 def drive(exchange: Exchange[R], send: Callable[[list[Words]], Sequence[Answer]]) -> R:
