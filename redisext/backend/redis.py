@@ -70,12 +70,12 @@ class RedisBackend(Servers["_Node"], Batches):
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
         self._check_open()
+        if self._plain is not None:
+            return command.read(self._plain.call(command))
         steps = self._in_steps(command)
         patience = self._patience(command)
         if steps is not None:
             return run(steps, lambda step: self.persist(step, patience))
-        if self.deadline is None:
-            return command.read(self._call(command))
         return self.persist(command, patience)
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:

@@ -77,13 +77,13 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         """Carry out *command*, on a replica if it only reads and there is one."""
         if self._loop is not asyncio.get_running_loop():
             self._begin()
+        if self._plain is not None:
+            return command.read(await self._plain.call(command))
         steps = self._in_steps(command)
+        patience = self._patience(command)
         if steps is not None:
-            patience = self._patience(command)
             return await arun(steps, lambda step: self.persist(step, patience))
-        if self.deadline is None:
-            return command.read(await self._call(command))
-        return await self.persist(command, self._patience(command))
+        return await self.persist(command, patience)
 
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
