@@ -309,6 +309,7 @@ _FOR_NOW_KINDS: Final = (
     redis.exceptions.MasterDownError,
     redis.exceptions.TryAgainError,
     redis.exceptions.ClusterDownError,
+    redis.exceptions.NoScriptError,  # of several commands: the one that would have brought the script was refused
 )
 
 

@@ -32,7 +32,7 @@ from redisext.backoff import waits
 from redisext.command import Command, Reply, Wait
 from redisext.dsn import Configuration
 from redisext.errors import CrossSlot, RedisextError
-from redisext.pending import Pending
+from redisext.pending import Pending, without_overtaking
 
 if TYPE_CHECKING:
     from typing import Self
@@ -324,7 +324,7 @@ class Topology(ABC, Generic[N]):
                         again.add(one)
                     if isinstance(following, Seat):
                         seats[one] = following
-            left = [one for one in left if one in again]
+            left = without_overtaking(left, again.__contains__)
 
     def commit(self, pending: Sequence[Pending[object]]) -> Route[N, None]:
         """Carry out all together."""
