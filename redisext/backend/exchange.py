@@ -213,7 +213,7 @@ def is_wait(words: Words) -> bool:
 
 
 def _writes(command: Command[object]) -> bool:
-    return not command.op.repeatable or command.op.recorded
+    return not (command.op.reads or command.op.unconfirmed)
 
 
 def _confirmation(where: Configuration, commands: Sequence[Command[object]]) -> Words | None:
@@ -275,7 +275,7 @@ def watch(where: Configuration, keys: Sequence[bytes]) -> Exchange[None]:
     yield from one(where, Command(_WATCH, tuple(keys), (), done))
 
 
-_WATCH = Op("WATCH", repeatable=True)
+_WATCH = Op("WATCH", repeatable=True, unconfirmed=True)
 
 
 def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:

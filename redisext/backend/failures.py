@@ -34,6 +34,7 @@ __all__ = [
     "cross_slot",
     "elsewhere",
     "exhausted",
+    "is_exhausted",
     "is_for_now",
     "is_recorded",
     "is_redirected",
@@ -171,7 +172,13 @@ def exhausted(where: Configuration) -> Timeout:
         "raise max_connections, or hold them for less time"
     )
     reason.retriable = True
+    reason.exhausted = True
     return reason
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether it tells nothing of the server."""
+    return isinstance(error, Timeout) and error.exhausted
 
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
@@ -229,7 +236,7 @@ def not_replicated(
         confirmed,
     )
     # Where the server has a record, the next attempt gets the same result, and waits once more.
-    reason.retriable = command.op.recorded
+    reason.retriable = command.op.repeatable
     reason.sent = True
     return reason
 

@@ -168,7 +168,7 @@ class Records:
 
 
 _IN_ALL: Final = 10_000
-_IN_A_SLOT: Final = 100
+_IN_A_SLOT: Final = 10
 """How many useless records are remembered. The others expire."""
 
 
@@ -344,7 +344,7 @@ _TAKES: Final = {
     "BLPOP": _Take(Op("LPOP", "list"), "LEFT"),
     "BZPOPMIN": _Take(Op("ZPOPMIN", "zset"), None),
 }
-_LOOK: Final = Op("BLMOVE", "list", repeatable=True, blocks=True)
+_LOOK: Final = Op("BLMOVE", "list", repeatable=True, blocks=True, unconfirmed=True)
 _LOOK_AGAIN: Final = 0.1
 
 

@@ -42,7 +42,7 @@ from redisext.backoff import Patience
 from redisext.batch import AsyncBatches, Pending
 from redisext.command import Command, CursorLost, Reply, arun
 from redisext.dsn import Configuration
-from redisext.errors import ConfigurationError, RedisextError
+from redisext.errors import RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -199,12 +199,13 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
     async def _enter_session(self, stack: AsyncExitStack, watch: Sequence[bytes]) -> AsyncSession:
         topology = self._topology
         seat = Seat(await self.go(topology.primary(TRANSACTION, watch)))
-        trial = Trial(self.configuration)
+        trial = Trial[_Node](self.configuration)
         while True:
             await self.go(trial.begin_turn())
             try:
                 session = await stack.enter_async_context(seat.node.session(watch))
             except RedisextError as error:
+                topology.heard(seat.node, error)
                 seat = await self.go(topology.moved(trial, seat, TRANSACTION, watch, error))
             else:
                 return _RoutedSession(topology, seat.node, session, watch)
@@ -225,7 +226,7 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
                     await session.commit(pending)
             case Ask(node, words):
                 return await node.ask(words)
-            case Once(name, route):
+            case Once(name, route, _):
                 await self._once(name, route)
         return None
 
@@ -245,16 +246,16 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         await asyncio.wait((task,))
         if task.cancelled():
             raise failures.closed(self.configuration)
-        task.result()
+        _raise_error_of(task)
 
-    def _at_once(self, route: Route[_Node, R]) -> R:
-        """What a route comes to without a word to anybody."""
+    @staticmethod
+    def _at_once(route: Route[_Node, R]) -> R:
+        """What a route comes to without a word to anybody, by what is known."""
         try:
-            next(route)
+            while True:
+                next(route)
         except StopIteration as stop:
             return cast("R", stop.value)  # which is what a route gives
-        route.close()
-        raise ConfigurationError(f"{self!r} does not know yet who is the primary: await a command before its client")
 
     async def aclose(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
@@ -274,6 +275,10 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         await self.aclose()
+
+    def check_begun(self) -> None:
+        """Raise if it was closed, or belongs to another event loop."""
+        self._begin()
 
     def _begin(self) -> None:
         """Belong to the running loop, and be closed with it."""
@@ -307,12 +312,20 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
                     )
 
     async def _close(self) -> None:
+        self._nodes.ended = True
         for task in self._under_way.values():
             task.cancel()
         for node in self._nodes:
-            node.break_off()
+            node.end()
         for node in self._nodes:
             await node.wait_closed()
+
+
+def _raise_error_of(task: asyncio.Task[R]) -> None:
+    """To each who has waited for it, an error of its own: what becomes of it differs."""
+    error = task.exception()
+    if isinstance(error, RedisextError):
+        raise failures.once_more(error)
 
 
 def _look_at(task: asyncio.Task[None]) -> None:
@@ -418,6 +431,7 @@ class _Steady:
         if not command.op.scans:
             return await self._whole.execute(command)
         if self._seat is not None:
+            self._whole.check_begun()
             return command.read(await self._go_on(self._seat, command))
         return await Patience(self._whole.deadline).apersist(partial(self._start, command))
 
@@ -561,8 +575,8 @@ class _Node:
         for channel in self._open:
             channel.break_off(redis.exceptions.ConnectionError("another server has taken over"))
 
-    def break_off(self) -> None:
-        """Close all connections, those in use too, for good."""
+    def end(self) -> None:
+        """The same, for good."""
         self.closed = True
         if self._attempt is not None:
             self._attempt.cancel()
@@ -587,6 +601,7 @@ class _Node:
         await asyncio.wait((attempt,))
         if attempt.cancelled():
             raise failures.closed(self.where)
+        _raise_error_of(attempt)
         return attempt.result()
 
     def _connected(self, attempt: asyncio.Task[Channel]) -> None:
