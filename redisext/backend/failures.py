@@ -218,7 +218,7 @@ def elsewhere(backend: object) -> ConfigurationError:
 
 
 def not_replicated(
-    where: Configuration, command: Command[object], result: object, confirmed: int, why: str
+    where: Configuration, command: Command[object], result: object, confirmed: int, why: str, for_good: bool
 ) -> NotReplicated:
     """Too few replicas have confirmed a write in time."""
     reason = NotReplicated(
@@ -229,7 +229,7 @@ def not_replicated(
         confirmed,
     )
     # Where the server has a record, the next attempt gets the same result, and waits once more.
-    reason.retriable = command.op.recorded
+    reason.retriable = command.op.recorded and not for_good
     reason.sent = True
     return reason
 
