@@ -190,11 +190,13 @@ def broken(where: Configuration, command: Command[object], error: Exception, *, 
 
 def unknown(where: Configuration, command: Command[object], error: Exception) -> OutcomeUnknown:
     """Whether the command was carried out is not known, and it is not tried again."""
-    return OutcomeUnknown(
+    reason = OutcomeUnknown(
         f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent "
         f"({error}): it was carried out once or not at all",
         command,
     )
+    reason.sent = True
+    return reason
 
 
 _ANSWERS: Final = (
