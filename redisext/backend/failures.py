@@ -40,6 +40,7 @@ __all__ = [
     "is_wrong_type",
     "moved_meanwhile",
     "no_cluster",
+    "no_entry",
     "no_primary",
     "no_sentinel",
     "not_carried_out",
@@ -134,6 +135,15 @@ def no_sentinel(where: Configuration, error: Exception) -> RedisextError:
             f"the Sentinel {where} asks for a password of its own: sentinel_password, and sentinel_username"
         )
     return answered_by(where, error)
+
+
+def no_entry(where: Configuration, error: ConfigurationError) -> ConfigurationError:
+    """A Sentinel refuses the connection: where it is for the password, that is said."""
+    if isinstance(error.__cause__, (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)):
+        return ConfigurationError(
+            f"the Sentinel {where} refused the user or the password: its own are sentinel_username, sentinel_password"
+        )
+    return error
 
 
 def no_cluster(where: Configuration, error: Exception) -> RedisextError:
