@@ -42,7 +42,7 @@ from redisext.backoff import Patience
 from redisext.batch import AsyncBatches, Pending
 from redisext.command import Command, CursorLost, Reply, arun
 from redisext.dsn import Configuration
-from redisext.errors import ConfigurationError, RedisextError
+from redisext.errors import RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -238,14 +238,14 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
             raise failures.closed(self.configuration)
         task.result()
 
-    def _at_once(self, route: Route[_Node, R]) -> R:
-        """What a route comes to without a word to anybody."""
+    @staticmethod
+    def _at_once(route: Route[_Node, R]) -> R:
+        """What a route comes to without a word to anybody, by what is known."""
         try:
-            next(route)
+            while True:
+                next(route)
         except StopIteration as stop:
             return cast("R", stop.value)  # which is what a route gives
-        route.close()
-        raise ConfigurationError(f"{self!r} does not know yet who is the primary: await a command before its client")
 
     async def aclose(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""

@@ -85,8 +85,10 @@ class Sentinel(Topology[N]):
             yield from Once("who is the primary", self._make_sure)
         else:
             return group
-        if self._group is None:  # pragma: no cover  # it was found, or that has raised why not
-            raise ConfigurationError("nobody was asked")
+        if self._group is None:  # nobody could be asked
+            raise ConfigurationError(
+                f"{self.where} was not asked yet who is primary: await a command before its client"
+            )
         return self._group
 
     def _make_sure(self) -> Route[N, None]:
