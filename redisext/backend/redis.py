@@ -206,6 +206,7 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def _do(self, request: Request[_Node]) -> object:
         """What a request asks for."""
+        self._check_open()  # while it was searched, it may have been closed
         match request:
             case Call(seat, command):
                 return seat.node.call(command, asking=seat.asking)
