@@ -167,6 +167,9 @@ class Bridge(Batches):
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         self.loop.run(partial(self.under_asyncio.execute_many, pending))
 
+    def commit(self, pending: Sequence[Pending[object]]) -> None:
+        self.loop.run(partial(self.under_asyncio.commit, pending))
+
     @contextmanager
     def session(self, watch: Sequence[bytes] = ()) -> Generator[Session]:
         session = self.under_asyncio.session(watch)
