@@ -228,6 +228,8 @@ class _Lack(NamedTuple):
 
     confirmed: int
     why: str
+    for_good: bool = False
+    """Whether to wait once more would be in vain."""
 
 
 def _extended(
@@ -257,7 +259,7 @@ def _extended(
     if wait is None or (isinstance(answer, int) and answer >= where.wait_replicas):
         return result, None
     if not isinstance(answer, int):
-        return result, _Lack(0, f": {answer!s}")
+        return result, _Lack(0, f": {answer!s}", isinstance(answer, redis.exceptions.NoPermissionError))
     why = ""
     with contextlib.suppress(Cut):  # then it is said without
         [role] = yield [("ROLE",)]

@@ -41,6 +41,7 @@ __all__ = [
     "is_wrong_type",
     "moved_meanwhile",
     "no_cluster",
+    "no_entry",
     "no_primary",
     "no_sentinel",
     "not_carried_out",
@@ -137,6 +138,15 @@ def no_sentinel(where: Configuration, error: Exception) -> RedisextError:
     return answered_by(where, error)
 
 
+def no_entry(where: Configuration, error: ConfigurationError) -> ConfigurationError:
+    """A Sentinel refuses the connection: where it is for the password, that is said."""
+    if isinstance(error.__cause__, (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)):
+        return ConfigurationError(
+            f"the Sentinel {where} refused the user or the password: its own are sentinel_username, sentinel_password"
+        )
+    return error
+
+
 def no_cluster(where: Configuration, error: Exception) -> RedisextError:
     """The node of a cluster refuses to tell who has which slots."""
     if "cluster support disabled" in str(error):
@@ -197,11 +207,13 @@ def broken(where: Configuration, command: Command[object], error: Exception, *, 
 
 def unknown(where: Configuration, command: Command[object], error: Exception) -> OutcomeUnknown:
     """Whether the command was carried out is not known, and it is not tried again."""
-    return OutcomeUnknown(
+    reason = OutcomeUnknown(
         f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent "
         f"({error}): it was carried out once or not at all",
         command,
     )
+    reason.sent = True
+    return reason
 
 
 _ANSWERS: Final = (
@@ -225,7 +237,7 @@ def elsewhere(backend: object) -> ConfigurationError:
 
 
 def not_replicated(
-    where: Configuration, command: Command[object], result: object, confirmed: int, why: str
+    where: Configuration, command: Command[object], result: object, confirmed: int, why: str, for_good: bool
 ) -> NotReplicated:
     """Too few replicas have confirmed a write in time."""
     reason = NotReplicated(
@@ -236,7 +248,7 @@ def not_replicated(
         confirmed,
     )
     # Where the server has a record, the next attempt gets the same result, and waits once more.
-    reason.retriable = command.op.repeatable
+    reason.retriable = command.op.repeatable and not for_good
     reason.sent = True
     return reason
 

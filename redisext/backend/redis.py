@@ -220,6 +220,7 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def _do(self, request: Request[_Node]) -> object:
         """What a request asks for."""
+        self._check_open()  # while it was searched, it may have been closed
         match request:
             case Call(seat, command):
                 return seat.node.call(command, asking=seat.asking)
@@ -588,8 +589,9 @@ class _Loan:
 
     def _held(self, command: Command[object]) -> float | None:
         """How long (seconds) the reply to a command that blocks may take; None for ever."""
-        held = command.timeout
-        return None if held is None else held + self._where.socket_timeout
+        held, where = command.timeout, self._where
+        patience = where.socket_timeout + (where.wait_timeout if where.wait_replicas else 0)
+        return None if held is None else held + patience
 
     def _exchange(self, words: list[Words], *, held: Command[object] | None = None) -> list[Answer]:
         """Send all in one write, and read the answers. Raises :class:`Cut`."""

@@ -246,7 +246,7 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         await asyncio.wait((task,))
         if task.cancelled():
             raise failures.closed(self.configuration)
-        _raise_error_of(task)
+        _result_of(task)
 
     @staticmethod
     def _at_once(route: Route[_Node, R]) -> R:
@@ -321,17 +321,18 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
             await node.wait_closed()
 
 
-def _raise_error_of(task: asyncio.Task[R]) -> None:
-    """To each who has waited for it, an error of its own: what becomes of it differs."""
-    error = task.exception()
-    if isinstance(error, RedisextError):
-        raise failures.once_more(error)
-
-
 def _look_at(task: asyncio.Task[None]) -> None:
     # To ask for its error keeps asyncio from telling of it, if nobody waits for it any more.
     if not task.cancelled():
         task.exception()
+
+
+def _result_of(task: asyncio.Task[R]) -> R:
+    """What a task came to; to each who has waited for it, an error of its own, as what becomes of it differs."""
+    error = task.exception()
+    if isinstance(error, RedisextError):
+        raise failures.once_more(error)
+    return task.result()
 
 
 class _RoutedSession:
@@ -601,8 +602,7 @@ class _Node:
         await asyncio.wait((attempt,))
         if attempt.cancelled():
             raise failures.closed(self.where)
-        _raise_error_of(attempt)
-        return attempt.result()
+        return _result_of(attempt)
 
     def _connected(self, attempt: asyncio.Task[Channel]) -> None:
         self._attempt = None

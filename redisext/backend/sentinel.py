@@ -70,7 +70,7 @@ class Sentinel(Topology[N]):
             yield from Once("who is the primary", find, self._is_due)
         if self._appointed is None:  # nobody could be asked
             raise ConfigurationError(
-                f"{self.where} was not asked yet who is the primary: await a command before its client"
+                f"{self.where} was not asked yet who is primary: await a command before its client"
             )
         return self._appointed.primary
 
@@ -220,10 +220,13 @@ class Sentinel(Topology[N]):
         """What one of them says; None if it does not know the service."""
         service = self.where.service
         of_replicas = [("SENTINEL", "REPLICAS", service)] if self.where.read_from_replicas else []
-        address, details, *listed = yield from Ask(
-            node,
-            [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service), ("SENTINEL", "MASTER", service), *of_replicas],
-        )
+        try:
+            address, details, *listed = yield from Ask(
+                node,
+                [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service), ("SENTINEL", "MASTER", service), *of_replicas],
+            )
+        except ConfigurationError as error:
+            raise failures.no_entry(node.where, error) from error.__cause__
         if isinstance(address, redis.exceptions.RedisError):
             raise failures.no_sentinel(node.where, address)
         if not isinstance(address, list):

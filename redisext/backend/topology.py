@@ -336,6 +336,8 @@ class Topology(ABC, Generic[N]):
                 if reason is not None:
                     for one in its:
                         one.fail(failures.once_more(reason))
+                if reading is None and any(one.succeeded for one in its):
+                    self.answered()
                 for one in its:
                     if not isinstance(one.error, RedisextError):
                         continue
@@ -364,9 +366,8 @@ class Topology(ABC, Generic[N]):
                 self.heard(seat.node, error)
                 seat = yield from self.moved(trial, seat, TRANSACTION, keys, error)
             else:
-                reason = self.refusal(seat.node, pending)
+                reason = self.refusal(seat.node, pending) or _refused_for_now(pending)
                 if reason is None:
-                    self.answered()
                     return
                 try:
                     seat = yield from self.moved(trial, seat, TRANSACTION, keys, reason)
@@ -378,6 +379,8 @@ class Topology(ABC, Generic[N]):
         for one in pending:
             if isinstance(one.error, RedisextError):
                 self.heard(node, one.error)
+        if any(one.succeeded for one in pending):
+            self.answered()
         return None
 
     def check_together(self, what: str, keys: Sequence[bytes]) -> None:
@@ -486,6 +489,14 @@ class Topology(ABC, Generic[N]):
     def _unread(self, reading: _Reading[N]) -> RedisextError | None:
         """Why nothing is read, where no replica has answered and the primary shall not."""
         return None if self.where.fallback_to_primary else reading.failure
+
+
+def _refused_for_now(pending: Sequence[Pending[object]]) -> RedisextError | None:
+    """Why nothing of a transaction was carried out, if another may carry it out."""
+    errors = [one.error for one in pending]
+    if all(isinstance(one, RedisextError) and one.retriable and not one.sent for one in errors):
+        return next((one for one in errors if isinstance(one, RedisextError)), None)
+    return None
 
 
 TRANSACTION: Final = "a transaction"
