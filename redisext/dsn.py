@@ -172,10 +172,10 @@ def parse(dsn: str) -> Configuration:
     # What names one of the hosts is a DSN as any other.
     authority, *_ = re.split("[/?#]", rest, maxsplit=1)
     userinfo, at, listed = authority.rpartition("@")
-    first, *_ = listed.split(",")
+    first, *others = (one.strip() for one in listed.split(","))
     where = _parse(f"{scheme}{found}{userinfo}{at}{first}{rest[len(authority) :]}", topology)
     default_port = _SENTINEL_PORT if topology == "sentinel" else _DEFAULT_PORT
-    hosts = tuple(_host(one, default_port) for one in listed.split(","))
+    hosts = tuple(_host(one, default_port) for one in (first, *others))
     return replace(where, host=hosts[0][0], port=hosts[0][1], hosts=hosts)
 
 
