@@ -4,6 +4,7 @@
 PYTHON ?= python3
 ROUNDS ?= 41
 MINUTES ?= 20
+TIMES ?= 20
 VERSIONS := 3.11 3.12 3.13 3.14
 BIN := .venv/test/bin
 # One process for each processor, with servers of its own; one that has done its share takes from another's.
@@ -11,7 +12,7 @@ PYTEST := pytest --numprocesses auto --dist worksteal
 # It asks the `python` on PATH where the packages are; --verifytypes heeds nothing else.
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-.PHONY: help demo bench faults test lint typing test-lowest test-all-interpreters clean
+.PHONY: help demo bench faults failovers test lint typing test-lowest test-all-interpreters clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -27,6 +28,9 @@ bench: .venv/bench/ready ## compare the speed with that of other clients, on a s
 
 faults: .venv/test/ready ## a long run under faults of the network and of the server; MINUTES=20
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) --exactly-once --deadline 10
+
+failovers: .venv/test/ready ## primaries killed, frozen and replaced, under Sentinels and in a cluster; TIMES=20
+	$(BIN)/python -m tests.faults.failovers --times $(TIMES) --network
 
 test: lint typing ## lint, type-check and test everything, as CI does
 	$(BIN)/python -m $(PYTEST) --cov --cov-report= --cov-fail-under=0

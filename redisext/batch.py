@@ -90,7 +90,7 @@ class _Block:
 
     def __init__(self, backend: Backend | AsyncBackend) -> None:
         self._location = backend.location
-        self._name = repr(backend)
+        self._name = backend.__repr__
         self._pending: list[Pending[object]] = []
         self._open = False
         self._begun = False
@@ -105,7 +105,7 @@ class _Block:
             self._check(command)
         if command.op.blocks:
             raise NotBatchable(f"{command.op.name} waits on the server, and would hold up the whole {self._kind}")
-        pending = Pending(command)
+        pending = Pending.of(command)
         self._pending.append(pending)
         return pending
 
@@ -151,11 +151,11 @@ class _Block:
                 if not one.done:
                     one.abandon(f"{type(cut).__name__} cut in while it was carried out")
             raise
-        without_result = [one for one in pending if not one.succeeded]
-        for one in without_result:
+        left = Pending.without_result(pending)
+        for one in left:
             if not one.done:
                 one.abandon("somebody else changed what its transaction watches, so nothing was carried out")
-        failed = [one for one in without_result if one.error is not None]
+        failed = [one for one in left if one.error is not None]
         if failed:
             raise _batch_error(self._kind, failed, len(pending)) from untold
         if untold is not None:
@@ -177,7 +177,7 @@ class _Block:
 
     def __repr__(self) -> str:
         ended = ", ended" if self._begun and not self._open else ""
-        return f"<{type(self).__name__} of {len(self._pending)} commands on {self._name}{ended}>"
+        return f"<{type(self).__name__} of {len(self._pending)} commands on {self._name()}{ended}>"
 
 
 class Batch(_Block):
@@ -485,16 +485,29 @@ def _conflict(keys: tuple[bytes, ...], attempts: int) -> Conflict:
 
 def _chunks(pending: list[Pending[object]]) -> Iterator[list[Pending[object]]]:
     """What is sent together: not more than `CHUNK_COMMANDS`, nor much more than `CHUNK_BYTES`."""
+    for begin in range(0, len(pending), CHUNK_COMMANDS):
+        some = pending[begin : begin + CHUNK_COMMANDS]
+        if sum(_sizes(some)) < CHUNK_BYTES:
+            yield some
+        else:
+            yield from _small_chunks(some)
+
+
+def _small_chunks(pending: list[Pending[object]]) -> Iterator[list[Pending[object]]]:
     begin = size = 0
     for number, one in enumerate(pending, 1):
-        for word in one.command.args:
-            if type(word) is bytes:  # as all values are
-                size += len(word)
-        if size >= CHUNK_BYTES or number - begin >= CHUNK_COMMANDS:
+        size += sum(_sizes([one]))
+        if size >= CHUNK_BYTES:
             yield pending[begin:number]
             begin, size = number, 0
     if begin < len(pending):
         yield pending[begin:]
+
+
+def _sizes(pending: list[Pending[object]]) -> list[int]:
+    """How long each value is, in bytes. What is kept for use again has none."""
+    unkept = [one.command.args for one in pending if one.command.packed is None]
+    return [len(word) for args in unkept for word in args if type(word) is bytes]
 
 
 def _batch_error(kind: str, failed: list[Pending[object]], total: int) -> BatchError:

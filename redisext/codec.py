@@ -351,13 +351,12 @@ class _PlainJson(_Json):
 
     def __init__(self, adapter: TypeAdapter[object], element: str, plain: Kinds) -> None:
         super().__init__(adapter, element)
-        self._kinds = plain
+        self._is_plain = plain.include
         self._longest = plain.longest
 
     def encode(self, value: object) -> bytes:
         try:
-            inside = self._kinds[type(value)]
-            if inside is None or inside(value):
+            if self._is_plain(value):
                 raw = self._to_json(value, by_alias=True)
                 if len(raw) <= self._longest:
                     return raw
@@ -382,8 +381,7 @@ class _CanonicalJson(_Json):
 
     def _is_plain(self, value: object) -> bool:
         try:
-            inside = self._kinds[type(value)]
-            return inside is None or inside(value)
+            return self._kinds.include(value)
         except Exception:  # noqa: BLE001  # a broken instance
             return False
 

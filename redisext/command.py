@@ -23,9 +23,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from redisext.errors import DecodeError
 
@@ -42,9 +42,11 @@ __all__ = [
     "Steps",
     "Wait",
     "arun",
+    "describe",
     "in_sequence",
     "run",
     "text",
+    "together",
     "written_out",
 ]
 
@@ -92,14 +94,26 @@ class Op:
     recorded: bool = False
     scans: bool = False
     script: Script | None = None
+    head: bytes = field(init=False, repr=False, compare=False)
+    """The name, as the protocol writes it."""
 
     def __post_init__(self) -> None:
         if self.reads:
             object.__setattr__(self, "repeatable", True)
+        name = self.name.encode()
+        object.__setattr__(self, "head", b"\r\n$%d\r\n%b" % (len(name), name))
+
+
+class _Draft:
+    """A command while it can be changed. `packed` is what is sent for it, where that is kept."""
+
+    __slots__ = ("args", "keys", "location", "op", "packed", "parse")
+
+    packed: bytes | None
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Command(Generic[R_co]):
+class Command(_Draft, Generic[R_co]):
     """One operation, ready to be sent: `op`, the `keys` it touches, the `args` after them, and `parse`.
 
     `location` says in which data the keys are (see :class:`~redisext.backend.abc.Backend`), ``""`` if nobody said.
@@ -115,20 +129,16 @@ class Command(Generic[R_co]):
     parse: Callable[[Reply], R_co] = field(compare=False)
     location: str = field(compare=False)
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         op: Op,
         keys: tuple[bytes, ...],
         args: tuple[Argument, ...],
         parse: Callable[[Reply], R_co],
         location: str = "",
-    ) -> None:
-        # As a frozen dataclass would, in half of its time.
-        _set_op(self, op)
-        _set_keys(self, keys)
-        _set_args(self, args)
-        _set_parse(self, parse)
-        _set_location(self, location)
+    ) -> Command[R_co]:
+        """Describe an operation."""
+        return describe(op, keys, args, parse, location)
 
     @property
     def words(self) -> tuple[Argument, ...]:
@@ -152,13 +162,27 @@ class Command(Generic[R_co]):
         seconds = float(self.args[-1])
         return seconds or None
 
+    def kept(self) -> Command[R_co]:
+        """The same, for who makes it once and uses it often: what is sent for it is written once, too."""
+        self.keep(b"")
+        return self
+
+    def keep(self, packed: bytes) -> None:
+        """For backends: `packed` from now on. It tells nobody anything new, so it may be set."""
+        _set_packed(self, packed)
+
     def read(self, reply: Reply) -> R_co:
         """The reply, as the operation's result. Raises :exc:`DecodeError`, with the key named."""
         try:
             return self.parse(reply)
         except DecodeError as error:
-            error.key = text(self.keys[0])
+            self.name_key(error)
             raise
+
+    def name_key(self, error: Exception) -> None:
+        """Have *error*, raised by `parse`, name the key, if it is one that does."""
+        if isinstance(error, DecodeError):
+            error.key = text(self.keys[0])
 
     def __iter__(self) -> Generator[Command[object], object, R_co]:
         """Inside :data:`Steps`: ``result = yield from command``."""
@@ -175,10 +199,25 @@ class Command(Generic[R_co]):
         return f"{type(self).__name__}({self.op.name} {shown})"
 
 
-# A slot's descriptor sets it where the class itself lets nobody do so; typeshed takes it for what it holds.
-_set_op, _set_keys, _set_args, _set_parse, _set_location = (
-    cast("Callable[[object, object], None]", vars(Command)[name].__set__) for name in Command.__slots__
-)
+_set_packed = cast("Callable[[object, bytes], None]", vars(_Draft)["packed"].__set__)
+"""Sets it where the class itself lets nobody do so."""
+
+
+def describe(
+    op: Op, keys: tuple[bytes, ...], args: tuple[Argument, ...], parse: Callable[[Reply], R], location: str
+) -> Command[R]:
+    """``Command(op, keys, args, parse, location)``, without what it costs to call a class."""
+    draft: Any = _Draft()  # which of its slots holds what, the command says
+    draft.op = op
+    draft.keys = keys
+    draft.args = args
+    draft.parse = parse
+    draft.location = location
+    draft.packed = None
+    # It becomes one of the class that lets nobody change it. To go round that class, slot by slot, takes twice as long.
+    draft.__class__ = Command
+    command: Command[R] = draft
+    return command
 
 
 class CursorLost(Exception):
@@ -244,18 +283,25 @@ def in_sequence(commands: Iterable[Command[object]]) -> list[tuple[Argument, ...
 
     One by one, NOSCRIPT tells that a script must be sent whole; by then, those after it would have been carried out.
     """
+    return [one if isinstance(one, tuple) else one.words for one in together([*commands])]
+
+
+def together(commands: Sequence[Command[object]]) -> list[tuple[Argument, ...] | Command[object]]:
+    """The same, with the commands themselves where they are sent as they are."""
+    if not [one for one in commands if one.op.script is not None]:  # as a rule
+        return [*commands]
     known: set[tuple[Script, tuple[bytes, ...]]] = set()
-    words: list[tuple[Argument, ...]] = []
+    said: list[tuple[Argument, ...] | Command[object]] = []
     for command in commands:
         script = command.op.script
         if script is None:
-            words.append((command.op.name, *command.keys, *command.args))
+            said.append(command)
             continue
         # For other keys it may be refused, and is not known then. A record's is the command's own.
         use = script, command.keys[:-1] if command.op.recorded else command.keys
-        words.append(command.words if use in known else command.words_in_full)
+        said.append(command if use in known else command.words_in_full)
         known.add(use)
-    return words
+    return said
 
 
 def written_out(words: tuple[Argument, ...]) -> tuple[bytes | str, ...]:

@@ -49,7 +49,7 @@ class CounterCommands(ElementCommands[N]):
         if by is not _ONE:
             return self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by))
         if self._one_more is None:
-            self._one_more = self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by))
+            self._one_more = self._command(*increment(_INCRBY, _INCRBYFLOAT, self._codec, (), by)).kept()
         return self._one_more
 
     def decr(self, by: N | int = 1) -> Command[N]:

@@ -90,6 +90,7 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
         super().__init__(address)
         self._keys = keys
         self._values = values
+        self._or_none: Callable[[Reply], V | None] = self._or(None)
 
     @overload
     def get(self, key: K) -> Command[V | None]: ...
@@ -97,7 +98,7 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
     def get(self, key: K, default: D) -> Command[V | D]: ...
     def get(self, key: K, default: object = None) -> Command[object]:
         """HGET, O(1)."""
-        return self._command(_HGET, (self._field(key),), self._or(default))
+        return self._command(_HGET, (self._field(key),), self._or_none if default is None else self._or(default))
 
     def set(self, key: K, value: V) -> Command[bool]:
         """HSET, O(1)."""

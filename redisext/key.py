@@ -7,9 +7,9 @@ redisext 2.0.2 asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
-from redisext.command import Argument, Command, Op, Reply, Script, text
+from redisext.command import Argument, Command, Op, Reply, Script, describe, text
 from redisext.errors import ArgumentError, EncodeError, shown
 from redisext.reply import array, bulk, flag, integer
 
@@ -70,7 +70,7 @@ class KeyCommands:
         self._prefix = address.prefix
         self._location = address.location
         self._only = (address.key,)
-        self._made: dict[str, Command[object]] = {}
+        self._made: dict[str, Command[Any]] = {}
 
     def expire(self, seconds: float) -> Command[bool]:
         """PEXPIRE, O(1)."""
@@ -86,7 +86,7 @@ class KeyCommands:
 
     def rename(self, newkey: str | bytes | int) -> Command[bool]:
         """A script over EXISTS and RENAME, O(1)."""
-        return self._command(_RENAME, (), flag, self._prefix + key_bytes(newkey))
+        return self._command(_RENAME, (), flag, (self._prefix + key_bytes(newkey),))
 
     def exists(self) -> Command[bool]:
         """EXISTS, O(1)."""
@@ -102,18 +102,20 @@ class KeyCommands:
     # --- For the structures
 
     def _command(
-        self, op: Op, args: tuple[Argument, ...], parse: Callable[[Reply], R], *more_keys: bytes
+        self, op: Op, args: tuple[Argument, ...], parse: Callable[[Reply], R], more_keys: tuple[bytes, ...] = ()
     ) -> Command[R]:
         """The command of *op* on this key."""
-        return Command(op, (self.key, *more_keys) if more_keys else self._only, args, parse, self._location)
+        return describe(op, (self.key, *more_keys) if more_keys else self._only, args, parse, self._location)
 
     def _plain(self, op: Op, parse: Callable[[Reply], R]) -> Command[R]:
         """The command of *op* without arguments, made once: all of its calls are alike."""
-        made = self._made.get(op.name)
-        if made is None:
-            made = self._made[op.name] = self._command(op, (), parse)
         # Each structure has one way to read the reply to each.
-        return cast("Command[R]", made)
+        made: Command[R]
+        try:
+            made = self._made[op.name]
+        except KeyError:
+            made = self._made[op.name] = self._command(op, (), parse).kept()
+        return made
 
     def _encoded(self, codec: Codec[E], value: E) -> bytes:
         """The bytes of *value*; an error names this key."""

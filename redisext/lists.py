@@ -43,7 +43,9 @@ class ListCommands(ElementCommands[T]):
         """LPUSH, O(1) for each item."""
         if not items:
             return self.size()
-        return self._command(_LPUSH, tuple([self._encode(item) for item in items]), integer)
+        encode = self._encode
+        args = (encode(items[0]),) if len(items) == 1 else tuple([encode(item) for item in items])
+        return self._command(_LPUSH, args, integer)
 
     @overload
     def pop(self) -> Command[T | None]: ...

@@ -155,7 +155,7 @@ class LockCommands(KeyCommands):
         Where an error or a cancellation cuts in, what may have been acquired by then is given up again.
         """
         expiry = "" if expiration is None else expiration_ms("expiration", expiration)
-        leave = self._command(_LEAVE, (token,), done, self._waiters, self._wake)
+        leave = self._command(_LEAVE, (token,), done, (self._waiters, self._wake))
         try:
             if wait is None:
                 return (yield from self.acquire(token, expiration))
@@ -182,11 +182,11 @@ class LockCommands(KeyCommands):
     def _enter(self, token: str, expiry: int | str, wait: float) -> Command[int]:
         # A waiter's entry outlives its block by a little, so that a release in between still wakes somebody.
         wait_ms = max(0, round(wait * 1000)) + 1000
-        return self._command(_ENTER, (token, expiry, wait_ms), integer, self._waiters)
+        return self._command(_ENTER, (token, expiry, wait_ms), integer, (self._waiters,))
 
     def release(self, token: str) -> Command[int]:
         """A script, O(log n) for n waiters: 1 when released, 0 when there was no lock, -1 when another holds it."""
-        return self._command(_RELEASE, (token,), integer, self._waiters, self._wake)
+        return self._command(_RELEASE, (token,), integer, (self._waiters, self._wake))
 
     def extend(self, token: str, seconds: float) -> Command[bool]:
         """A script over GET and PEXPIRE, O(1)."""

@@ -55,8 +55,10 @@ class MapCommands(ElementCommands[T]):
 
     def set(self, value: T, *, expire: float | None = None) -> Command[bool]:
         """SET, with PX where there is an expiry, O(1)."""
-        expiry = () if expire is None else ("PX", expiration_ms("expire", expire))
-        return self._command(_SET, (self._encode(value), *expiry), flag)
+        if expire is None:
+            return self._command(_SET, (self._encode(value),), flag)
+        expiry = expiration_ms("expire", expire)
+        return self._command(_SET, (self._encode(value), "PX", expiry), flag)
 
     @overload
     def incr(self: MapCommands[int], by: int = 1) -> Command[int]: ...

@@ -38,14 +38,25 @@ class Kinds(dict[type[object], Check | None]):
     Any type can be looked up: a check that refuses is found for the others.
 
     `longest` is how many bytes the JSON may have, `height` how many arrays and objects can be inside of one another.
+    `include` tells of any value whether it is one that comes back for sure. It may raise where an instance is broken.
     """
 
     def __init__(
-        self, checks: Mapping[type[object], Check | None], *, longest: int = sys.maxsize, height: int = 0
+        self,
+        checks: Mapping[type[object], Check | None],
+        *,
+        longest: int = sys.maxsize,
+        height: int = 0,
+        include: Check | None = None,
     ) -> None:
         super().__init__(checks)
         self.longest = longest
         self.height = height
+        self.include: Check = include or self._include
+
+    def _include(self, value: object) -> bool:
+        inside = self[type(value)]
+        return inside is None or inside(value)
 
     def __missing__(self, kind: type[object]) -> Check:
         return _refuse
@@ -191,7 +202,7 @@ class _Reader:
                 return self._dataclass(node)
             case "typed-dict":
                 fields = self._fields(_mapping(node["fields"]))
-                return _holding(fields.values(), dict, _of_typed_dict(fields))
+                return _record(fields, dict, _of_typed_dict(fields))
             case "definitions":
                 self._definitions |= {_mapping(one).get("ref"): one for one in _items(node["definitions"])}
                 return self.kinds(node["schema"])
@@ -214,7 +225,7 @@ class _Reader:
         cls = _class(node["cls"], fields, in_slots=False)
         if not issubclass(cls, BaseModel) or cls.__pydantic_fields__.keys() != fields.keys():
             raise _NotPlain
-        return _holding(fields.values(), cls, _of_model(fields))
+        return _record(fields, cls, _of_model(cls, fields))
 
     def _dataclass(self, node: Node) -> Kinds:
         declared = _items(_node(node["schema"], "dataclass-args")["fields"])
@@ -224,7 +235,7 @@ class _Reader:
             [*fields] == node["fields"] == [field.name for field in dataclasses.fields(cls)]
         ):
             raise _NotPlain
-        return _holding(fields.values(), cls, _of_dataclass(fields))
+        return _record(fields, cls, _of_dataclass(cls, fields))
 
     def _fields(self, declared: Node) -> dict[str, Kinds]:
         """What each field may hold. Each is read from where it alone is written."""
@@ -262,15 +273,21 @@ def _attribute(cls: type[object], name: str) -> object:
     return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
 
 
-def _holding(inside: Iterable[Kinds], kind: type[object], check: Check) -> Kinds:
+def _holding(inside: Iterable[Kinds], kind: type[object], check: Check, *, include: Check | None = None) -> Kinds:
     """The kinds of an array or object."""
     parts = [*inside]
     longest = min((one.longest for one in parts), default=sys.maxsize)
-    return Kinds({kind: check}, longest=longest, height=1 + max((one.height for one in parts), default=0))
+    height = 1 + max((one.height for one in parts), default=0)
+    return Kinds({kind: check}, longest=longest, height=height, include=include)
+
+
+def _record(fields: Mapping[str, Kinds], kind: type[object], check: Check) -> Kinds:
+    """The same of one whose check looks at the type of the whole too."""
+    return _holding(fields.values(), kind, check, include=check)
 
 
 # --- The checks
-# Each is a loop of its own, as a call for each part would take longer.
+# Each does all by itself, as a call for each part would take longer.
 
 
 def _is_naive_or_utc(moment: datetime) -> bool:
@@ -310,51 +327,44 @@ _TEXT: Final[frozenset[type[object]]] = frozenset({str})
 
 
 def _of_typed_dict(fields: Mapping[str, Kinds]) -> Check:
-    declared = [*fields.items()]
-    texts = [str] * len(declared)
-
-    def is_plain(value: dict[str, object]) -> bool:
-        # One that lacks a key is read back: the key may have a default.
-        if [*map(type, value)] != texts:
-            return False
-        for name, kinds in declared:
-            one = value[name]
-            inside = kinds[type(one)]
-            if inside is not None and not inside(one):
-                return False
-        return True
-
-    return is_plain
+    # One that lacks a key is read back: the key may have a default.
+    return _written_out(
+        dict, f"[*map(type, value)] == [str] * {len(fields)}", {f"value[{name!r}]": fields[name] for name in fields}
+    )
 
 
-def _of_model(fields: Mapping[str, Kinds]) -> Check:
-    declared = [*fields.items()]
-
-    def is_plain(value: Any) -> bool:
-        if value.__pydantic_extra__ is not None or value.__pydantic_private__ is not None:
-            return False
-        held: dict[str, object] = value.__dict__  # which pydantic writes; what else is in there, it ignores
-        if type(held) is not dict:
-            return False
-        for name, kinds in declared:
-            one = held[name]
-            inside = kinds[type(one)]
-            if inside is not None and not inside(one):
-                return False
-        return True
-
-    return is_plain
+def _of_model(cls: type[object], fields: Mapping[str, Kinds]) -> Check:
+    # `__dict__` is what pydantic writes; what else is in there, it ignores.
+    nothing_else = "value.__pydantic_extra__ is None and value.__pydantic_private__ is None"
+    return _written_out(
+        cls,
+        f"{nothing_else} and type(held := value.__dict__) is dict",
+        {f"held[{name!r}]": fields[name] for name in fields},
+    )
 
 
-def _of_dataclass(fields: Mapping[str, Kinds]) -> Check:
-    declared = [*fields.items()]
+def _of_dataclass(cls: type[object], fields: Mapping[str, Kinds]) -> Check:
+    return _written_out(cls, "True", {f"getattr(value, {name!r})": fields[name] for name in fields})
 
-    def is_plain(value: object) -> bool:
-        for name, kinds in declared:
-            one = getattr(value, name)
-            inside = kinds[type(one)]
-            if inside is not None and not inside(one):
-                return False
-        return True
 
-    return is_plain
+def _written_out(cls: type[object], first: str, parts: Mapping[str, Kinds]) -> Check:
+    """Whether a value is a *cls*, *first* is true of it, and each of its *parts* is of one of its kinds.
+
+    Compiled, as `collections.namedtuple` does it: a loop over the parts would take twice as long, more than it takes
+    to write the JSON.
+    """
+    names: dict[str, object] = {"cls": cls}
+    tests = ["type(value) is cls", first]
+    for number, (part, kinds) in enumerate(parts.items()):
+        [(kind, inside), *others] = kinds.items()
+        if others:
+            names |= {f"kinds{number}": kinds}
+            tests.append(f"((inside := kinds{number}[type(one := {part})]) is None or inside(one))")
+        elif inside is None:
+            names |= {f"kind{number}": kind}
+            tests.append(f"type({part}) is kind{number}")
+        else:
+            names |= {f"kind{number}": kind, f"inside{number}": inside}
+            tests.append(f"type(one := {part}) is kind{number} and inside{number}(one)")
+    check: Check = eval(f"lambda value: {' and '.join(tests)}", names)  # noqa: S307  # a field's name is written as text
+    return check

@@ -18,7 +18,8 @@ A fault strikes a whole command or a whole reply, wherever it was cut into packe
         proxy.injected                  # how many of each kind there were
 
 What a client says while it connects (HELLO, AUTH, SELECT, CLIENT) is not counted and not struck, unless it is named.
-Nor is what a replica and its primary say to each other: on their connection, all that follows PSYNC goes as it comes.
+Nor is what a replica and its primary say to each other, or what a Sentinel listens to: on their connections, all that
+follows PSYNC or SUBSCRIBE goes as it comes.
 """
 
 from __future__ import annotations
@@ -279,6 +280,9 @@ class _Broken(Exception):
     """The connection is to be broken."""
 
 
+_STREAMS: Final = frozenset({"PSYNC", "SUBSCRIBE"})
+"""After these there are not as many replies as commands."""
+
 _HANDSHAKE: Final = frozenset({"AUTH", "CLIENT", "HELLO", "PSYNC", "REPLCONF", "SELECT"})
 
 
@@ -291,7 +295,7 @@ class Messages:
         self._due = due
         self._held: list[bytes] = []
         self._let_through = False  # the beginning of the message that is coming
-        self._replicates = False  # and what comes are no more messages
+        self._streams = False  # and what comes are no more messages
         self._line = b""
         self._skip = 0
         self._nodes = 1  # that are left of the message
@@ -302,7 +306,7 @@ class Messages:
 
         What is not asked for as a whole goes in the pieces in which it came.
         """
-        if self._replicates:
+        if self._streams:
             yield data, None
             return
         ends = list(self._ends(data))
@@ -317,7 +321,7 @@ class Messages:
             self._let_through = False
             start = end
         rest = data[start:]
-        if rest and (self._let_through or self._replicates):
+        if rest and (self._let_through or self._streams):
             yield rest, None
         elif rest:
             self._held.append(rest)
@@ -349,9 +353,9 @@ class Messages:
             if not self._nodes:
                 head, self._head, self._nodes = self._head, b"", 1
                 name = self._named(head)
-                self._replicates = name == "PSYNC"
+                self._streams = name in _STREAMS
                 yield position, name
-                if self._replicates:
+                if self._streams:
                     return
 
     def _named(self, head: bytes) -> str | None:

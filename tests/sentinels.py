@@ -20,7 +20,7 @@ What makes it quick, and what makes it real:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias, cast
 from urllib.parse import quote
@@ -49,7 +49,8 @@ class Sentinels(Group):
     """The group of one service: `with Sentinels() as them: ...`.
 
     `arguments`, `password` and `certificate` are those of each server with data; the sentinels have a password of their
-    own, and the same certificate.
+    own, and the same certificate. `found_at` tells for each server's port the one at which all others look for it, as
+    that of a proxy.
     """
 
     def __init__(
@@ -60,19 +61,26 @@ class Sentinels(Group):
         password: str = "",
         sentinel_password: str = "",
         certificate: Certificate | None = None,
+        found_at: Callable[[int], int] | None = None,
     ) -> None:
         self.service = service
         self.password = password
         if password:
             arguments = ("--masterauth", password, *arguments)
-        first = RewritingServer("", *arguments, password=password, certificate=certificate)
-        follow = f"replicaof {first.host} {first.port}\n"
         self.servers = [
-            first,
-            *(RewritingServer(follow, *arguments, password=password, certificate=certificate) for _ in range(replicas)),
+            RewritingServer("", *arguments, password=password, certificate=certificate) for _ in range(1 + replicas)
         ]
+        self._found_at: dict[RedisServer, int] = {
+            one: found_at(one.port) if found_at else one.port for one in self.servers
+        }
+        first, *others = self.servers
+        for one in self.servers:
+            one.arguments += ["--replica-announce-port", str(self._found_at[one])]
+        for one in others:
+            one.configure(f"replicaof {first.host} {self._found_at[first]}")
         self.sentinels = [
-            Sentinel(service, first, password=sentinel_password, certificate=certificate) for _ in range(3)
+            Sentinel(service, first, self._found_at[first], password=sentinel_password, certificate=certificate)
+            for _ in range(3)
         ]
         super().__init__([*self.servers, *self.sentinels])
 
@@ -142,7 +150,7 @@ class Sentinels(Group):
     def _named_by(self, sentinel: RedisServer) -> RedisServer:
         named = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
         _, port = cast("list[bytes]", named)  # as Redis documents it
-        return next(one for one in self.servers if one.port == int(port))
+        return next(one for one, found_at in self._found_at.items() if found_at == int(port))
 
     def _is_settled(self) -> bool:
         try:
@@ -161,7 +169,7 @@ class Sentinels(Group):
         """As the sentinels do, but at once."""
         for one in servers:
             if one.info("replication")["role"] == "master":
-                one.call("REPLICAOF", primary.host, primary.port)
+                one.call("REPLICAOF", primary.host, self._found_at[primary])
                 one.call("CONFIG", "REWRITE")
 
     def _knows(self, sentinel: Sentinel, primary: RedisServer) -> bool:
@@ -174,7 +182,7 @@ class Sentinels(Group):
             and of_primary["num-other-sentinels"] == str(len(self.sentinels) - 1)
             and len(of_replicas) == len(self.servers) - 1
             and all(one["flags"] == "slave" for one in of_replicas)
-            and all(one["master-port"] == str(primary.port) for one in of_replicas if sentinel.is_quick)
+            and all(one["master-port"] == str(self._found_at[primary]) for one in of_replicas if sentinel.is_quick)
         )
 
 
@@ -185,17 +193,23 @@ class RewritingServer(RedisServer):
         self, configuration: str, *arguments: str, password: str = "", certificate: Certificate | None = None
     ) -> None:
         super().__init__(*arguments, password=password, certificate=certificate)
-        file = self._folder / "redis.conf"
-        file.write_text(configuration)
-        self.arguments.insert(0, str(file))
+        self._file = self._folder / "redis.conf"
+        self.configure(configuration)
+        self.arguments.insert(0, str(self._file))
+
+    def configure(self, configuration: str) -> None:
+        """Before it is started: what stands in its file."""
+        self._file.write_text(f"{configuration}\n")
 
 
 class Sentinel(RewritingServer):
     """One of three."""
 
-    def __init__(self, service: str, primary: RedisServer, *, password: str, certificate: Certificate | None) -> None:
+    def __init__(
+        self, service: str, primary: RedisServer, port: int, *, password: str, certificate: Certificate | None
+    ) -> None:
         settings = [
-            f"monitor {service} {primary.host} {primary.port} 2",
+            f"monitor {service} {primary.host} {port} 2",
             f"down-after-milliseconds {service} {DOWN_AFTER_MS}",
             f"failover-timeout {service} {FAILOVER_TIMEOUT_MS}",
             f"parallel-syncs {service} 10",

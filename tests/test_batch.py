@@ -27,7 +27,7 @@ from redisext.batch import (
     Transaction,
     Watchable,
 )
-from redisext.command import Command, Op, Script, Steps
+from redisext.command import Command, Op, Reply, Script, Steps
 from redisext.errors import (
     ArgumentError,
     BackendClosed,
@@ -631,6 +631,19 @@ def test_a_result_survives_a_pickle(driver: Driver, db: Backend) -> None:
     added = Added(Counter[int]("hits", db).commands.incr())
     driver.fill("batch", added)
     assert pickle.loads(pickle.dumps(added.pending[0])).result() == 1
+
+
+def test_what_goes_wrong_with_one_reply_is_its_own(driver: Driver, db: Backend) -> None:
+    def parse(reply: Reply) -> int:
+        raise LookupError("odd")
+
+    odd = Command(Op("ECHO"), (b"hits",), (), parse, db.location)
+    added = Added(odd, Counter[int]("hits", db).commands.incr())
+    with pytest.raises(BatchError, match=r"1 of 2 commands of the batch failed: ECHO on key 'hits'$"):
+        driver.fill("batch", added)
+    with pytest.raises(LookupError, match="odd"):
+        added.pending[0].result()
+    assert added.pending[1].result() == 1
 
 
 class TestTransaction:

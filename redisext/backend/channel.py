@@ -70,9 +70,10 @@ class _Call:
     def __init__(
         self, words: Sequence[Words], patience: float | None, future: asyncio.Future[Sequence[Answer]]
     ) -> None:
-        *before, last = words
-        self.wait: Words | None = last if last[0] == exchange.WAIT and before else None
-        self.words = before if self.wait else words
+        self.wait: Words | None = None
+        if len(words) > 1 and exchange.is_wait(words[-1]):
+            *words, self.wait = words
+        self.words = words
         self.patience = patience
         self.future = future
         self.answers: list[Answer] = []

@@ -103,14 +103,14 @@ class Connection(AbstractConnection):
         return answer
 
     def read_into(self, answers: list[Answer], count: int) -> None:
-        """Add answers, errors among them, until there are *count*."""
-        reader, nothing_yet = self._reader, self._nothing_yet
-        while len(answers) < count:
-            answer: Answer = reader.gets()
-            if answer is nothing_yet:
+        """Add *count* answers, errors among them."""
+        next_answer, nothing_yet = self._reader.gets, self._nothing_yet
+        for _ in range(count):
+            answer: Answer = next_answer()
+            while answer is nothing_yet:
                 self._parser.read_from_socket()
-            else:
-                answers.append(answer)
+                answer = next_answer()
+            answers.append(answer)
 
     def read_late(self, timeout: float | None) -> Answer:
         """The next answer, which may take *timeout* seconds in place of what is usual; None for ever."""
@@ -235,8 +235,10 @@ class Pool:
 
     def _one(self) -> Connection | None:
         """An idle one, or one more; None if there are as many as there may be."""
-        with contextlib.suppress(IndexError):
+        try:
             return self._idle.pop()
+        except IndexError:
+            pass
         with self._making:
             if len(self._alive) >= self.where.max_connections:
                 return None

@@ -11,18 +11,16 @@ import contextlib
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias, TypeVar, cast
 
-import hiredis
 import redis
 
 from redisext.backend import failures
-from redisext.command import Argument, Command, Op, Reply, in_sequence, written_out
+from redisext.command import Argument, Command, Op, Reply, together
 from redisext.dsn import Configuration
 from redisext.errors import CommandRefused
 from redisext.pending import Pending
 from redisext.reply import done
 
 __all__ = [
-    "WAIT",
     "Answer",
     "Cut",
     "Exchange",
@@ -30,19 +28,20 @@ __all__ = [
     "adrive",
     "commit",
     "drive",
+    "is_wait",
     "many",
     "many_with",
     "one",
     "one_with",
     "packed",
-    "packed_one",
     "refused",
     "watch",
 ]
 
 R = TypeVar("R")
 
-Words: TypeAlias = tuple[Argument, ...]
+Words: TypeAlias = "tuple[Argument, ...] | Command[object]"
+"""What is said to a server: a command, or the words of one."""
 
 Answer: TypeAlias = "Reply | redis.exceptions.RedisError"
 """A reply, or the error that the server replied."""
@@ -60,20 +59,47 @@ class Cut(Exception):
         self.sent = sent
 
 
-def packed(words: Iterable[Words]) -> bytes:
-    """*words* as the protocol writes them."""
-    return b"".join([_pack(written_out(one)) for one in words])
+def packed(said: Iterable[Words]) -> bytes:
+    """*said* as the protocol writes it."""
+    # hiredis would take three times as long: it must be given a tuple of the words, and what it makes must be joined.
+    parts: list[bytes] = []
+    for one in said:
+        if type(one) is Command and one.op.script is None:
+            if one.packed is not None:
+                parts.append(one.packed or _kept(one))
+                continue
+            words = one.keys + one.args
+            count = len(words) + 1
+            parts.append(_COUNTS[count] if count < _SMALL else b"*%d" % count)
+            parts.append(one.op.head)
+        else:
+            words = one if isinstance(one, tuple) else one.words
+            parts.append(b"*%d" % len(words))
+        for word in words:
+            written = word if type(word) is bytes else _written(word)
+            size = len(written)
+            parts.append(_SIZES[size] if size < _SMALL else b"\r\n$%d\r\n" % size)
+            parts.append(written)
+        parts.append(b"\r\n")
+    return b"".join(parts)
 
 
-def packed_one(words: Words) -> bytes:
-    """The same for one command."""
-    return _pack(written_out(words))
+def _kept(command: Command[object]) -> bytes:
+    ready = packed([command.words])
+    command.keep(ready)
+    return ready
 
 
-_pack = cast(  # its own types know commands of one word only
-    "Callable[[tuple[bytes | str, ...]], bytes]",
-    hiredis.pack_command,  # pyright: ignore[reportUnknownMemberType]
-)
+def _written(word: Argument) -> bytes:
+    if isinstance(word, bytes):
+        return word
+    return (word if isinstance(word, str) else repr(word)).encode()
+
+
+_SMALL: Final = 1_000
+_COUNTS: Final = tuple([b"*%d" % count for count in range(_SMALL)])
+_SIZES: Final = tuple([b"\r\n$%d\r\n" % size for size in range(_SMALL)])
+"""What stands before a command of so many words, and before a word of such a size: most are small."""
 
 
 def drive(
@@ -137,7 +163,7 @@ def refused(
 def many(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[None]:
     """Tell each its reply, or its error. Raises only if nothing was sent."""
     try:
-        answers = yield in_sequence([one.command for one in pending])
+        answers = yield together([one.command for one in pending])
     except Cut as cut:
         if not cut.sent:
             raise failures.unreachable(where, cut.reason) from cut.reason
@@ -177,8 +203,13 @@ def many_with(
     return result
 
 
-WAIT: Final = "WAIT"
+_WAIT: Final = "WAIT"
 _ASKING: Final = ("ASKING",)
+
+
+def is_wait(words: Words) -> bool:
+    """Whether they are those by which replicas confirm what stands before them."""
+    return isinstance(words, tuple) and words[0] == _WAIT
 
 
 def _writes(command: Command[object]) -> bool:
@@ -189,7 +220,7 @@ def _confirmation(where: Configuration, commands: Sequence[Command[object]]) -> 
     if not where.wait_replicas or not any(map(_writes, commands)):
         return None
     # In milliseconds; 0 would be for ever.
-    return (WAIT, where.wait_replicas, max(1, round(where.wait_timeout * 1000)))
+    return (_WAIT, where.wait_replicas, max(1, round(where.wait_timeout * 1000)))
 
 
 class _Lack(NamedTuple):
@@ -250,7 +281,7 @@ _WATCH = Op("WATCH", repeatable=True)
 def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:
     """Carry out all together; false, and nothing was, if a watched key has changed."""
     try:
-        answers = yield [("MULTI",), *in_sequence([one.command for one in pending]), ("EXEC",)]
+        answers = yield [("MULTI",), *together([one.command for one in pending]), ("EXEC",)]
     except Cut as cut:
         _fail(where, pending, cut)
         committed = True
@@ -304,15 +335,19 @@ def _committed(
 
 
 def _settle(
-    where: Configuration, pending: Sequence[Pending[object]], answers: Iterable[Answer], *, ask: bool = True
+    where: Configuration, pending: Sequence[Pending[object]], answers: Sequence[Answer], *, ask: bool = True
 ) -> Exchange[None]:
     error_kind = redis.exceptions.RedisError
     refused: list[tuple[Pending[object], redis.exceptions.RedisError]] = []
-    for one, answer in zip(pending, answers, strict=True):
-        if isinstance(answer, error_kind):
-            refused.append((one, answer))
-        else:
-            one.settle(answer)
+    # To look at the kinds that there are is sooner done than to look at each answer.
+    if any(issubclass(kind, error_kind) for kind in set(map(type, answers))):
+        for one, answer in zip(pending, answers, strict=True):
+            if isinstance(answer, error_kind):
+                refused.append((one, answer))
+            else:
+                one.settle(answer)
+    else:
+        Pending.settle_each(pending, cast("Sequence[Reply]", answers))  # as has just been seen
     unexplained = [one.command.keys[0] for one, error in refused if failures.is_wrong_type(error)] if ask else []
     types: dict[bytes, Answer] = {}
     if unexplained:

@@ -488,7 +488,7 @@ class _Loan:
         connection = self._connection
         self._settled = sent = False
         try:
-            packed = exchange.packed_one(command.words)
+            packed = exchange.packed((command,))
             connection.send(packed)
             sent = True
             answer = connection.read_late(self._held(command)) if command.op.blocks else connection.read()
@@ -566,7 +566,7 @@ class _Loan:
         try:
             if held is not None and held.op.blocks:
                 self._connection.read_into_late(answers, len(words), self._held(held))
-            elif words[-1][0] == exchange.WAIT:
+            elif exchange.is_wait(words[-1]):
                 late = self._where.socket_timeout + self._where.wait_timeout
                 self._connection.read_into_late(answers, len(words), late)
             else:

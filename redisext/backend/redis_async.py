@@ -463,7 +463,7 @@ class _Node:
                 return await connection.call(command, asking=asking)
         if asking or self.where.wait_replicas:
             return await adrive(exchange.one_with(self.where, command, asking=asking), self.exchange)
-        words = (command.words,)
+        words = (command,)
         try:
             if self._channel is None:
                 [answer] = await self.exchange(words)

@@ -261,7 +261,7 @@ class Line:
 
     def _answer(self, words: Words) -> Answer:
         try:
-            self._connection.send_command(*written_out(words))
+            self._connection.send_command(*written_out(words if isinstance(words, tuple) else words.words))
             return self._connection.read_response()
         except redis.exceptions.ResponseError as error:
             return error

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -32,6 +33,7 @@ from tests.faults.__main__ import tell
 from tests.faults.checker import Findings
 from tests.faults.history import History, Outcome
 from tests.faults.workload import PATIENCE, WORKLOADS, Hang, judge, run
+from tests.proxy import Fault, Kind, Proxy, at_random
 from tests.sentinels import How, Sentinels
 from tests.servers import wait_until
 from tests.threads import start
@@ -47,10 +49,23 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 """What the backends under test are given."""
 
-GROUPS: Final[dict[str, Callable[[], Group]]] = {
-    "sentinel": lambda: Sentinels("--appendonly", "yes", replicas=1),
-    "cluster": lambda: Cluster("--appendonly", "yes"),
-}
+
+def _under_sentinels(proxied: Callable[[int], int]) -> Group:
+    return Sentinels("--appendonly", "yes", replicas=1, found_at=proxied)
+
+
+def _cluster(proxied: Callable[[int], int]) -> Group:
+    cluster = Cluster("--appendonly", "yes")
+    for node in cluster.nodes:
+        cluster.announce(node, proxied(node.port))
+    return cluster
+
+
+GROUPS: Final[dict[str, Callable[[Callable[[int], int]], Group]]] = {"sentinel": _under_sentinels, "cluster": _cluster}
+"""Each is made with what gives, for a server's port, the one of a proxy before it."""
+STRUCK: Final = ("EVALSHA", "EVAL", "BLMOVE", "GET", "HGET", "MULTI", "EXEC", "WATCH", "WAIT")
+"""What the network strikes: not what the servers and Sentinels say to each other."""
+
 READS: Final = frozenset({"get"})
 HOWS: Final[tuple[How, ...]] = ("kill", "pause", "ask")
 FACES: Final = ("sync", "async", "mixed")
@@ -67,6 +82,8 @@ class Totals:
     stale: int = 0
     """Of how many keys somebody read what was not so any more, or never came to be."""
     gaps: list[float] = field(default_factory=list[float])
+    faults: int = 0
+    """Of the network."""
 
     def __str__(self) -> str:
         told = [f"{self.outcomes[outcome]:,} {outcome.value}" for outcome in Outcome]
@@ -79,10 +96,17 @@ class Totals:
             "stale": self.stale,
         }
         return (
-            f"{self.rounds} failovers: {self.outcomes.total():,} operations, {', '.join(told)}{_listed(reasons)}; "
+            f"{self.rounds} failovers, {self.faults:,} faults of the network: "
+            f"{self.outcomes.total():,} operations, {', '.join(told)}{_listed(reasons)}; "
             f"{', '.join(f'{number} {what}' for what, number in found.items())}; "
             f"longest gap {max(self.gaps):.1f} s, median {median(self.gaps):.1f} s"
         )
+
+
+def proxied(stack: ExitStack, proxies: list[Proxy], port: int) -> int:
+    """The port of one more proxy, which lasts as long as *stack*."""
+    proxies.append(stack.enter_context(Proxy(port)))
+    return proxies[-1].port
 
 
 def _listed(reasons: Sequence[str]) -> str:
@@ -103,11 +127,26 @@ def flush(group: Group) -> None:
         one.call("FLUSHALL")
 
 
-def play(totals: Totals, group: Group, how: How, *, seed: int, face: str, workers: int, **options: Any) -> Findings:
-    """One failover, added to the totals; what was wrong with it."""
+def play(
+    totals: Totals,
+    group: Group,
+    how: How,
+    *,
+    seed: int,
+    face: str,
+    workers: int = 2,
+    proxies: Sequence[Proxy] = (),
+    **options: Any,
+) -> Findings:
+    """One failover, added to the totals; what was wrong with it. The network fails too, where there are *proxies*."""
     random = Random(f"failover {seed}")
     group.settled()
     flush(group)
+    before = sum(proxy.injected.total() for proxy in proxies)
+    for kind in random.sample([one for one in Kind if one is not Kind.REFUSE], 3):
+        fault = Fault(kind, keep=random.randrange(12), seconds=random.choice([0.01, 0.1]))
+        for proxy in proxies:
+            proxy.arm(fault, at_random(random, 0.005), *STRUCK)
     workloads = [made() for made in random.sample(WORKLOADS, 6)]
     history, over = History(), threading.Event()
     findings = Findings()
@@ -133,6 +172,8 @@ def play(totals: Totals, group: Group, how: How, *, seed: int, face: str, worker
         findings.wrong.append(f"a hang: {error}")
     finally:
         over.set()
+        for proxy in proxies:
+            proxy.disarm()
     group.settled()
     with redisext.connect(group.url, deadline=10) as db:
         writes = History(one for one in history.records if one.operation not in READS)
@@ -144,6 +185,7 @@ def play(totals: Totals, group: Group, how: How, *, seed: int, face: str, worker
     totals.outcomes += history.outcomes
     totals.reasons += history.reasons
     totals.gaps.append(history.longest_gap())
+    totals.faults += sum(proxy.injected.total() for proxy in proxies) - before
     totals.findings.add(findings)
     return findings
 
@@ -154,11 +196,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for kind in asked.of:
         for how in asked.how:
             totals = Totals()
-            with GROUPS[kind]() as group:
+            with ExitStack() as stack:
+                proxies: list[Proxy] = []
+                group = GROUPS[kind](partial(proxied, stack, proxies))
+                stack.enter_context(group)
                 for number in range(asked.times):
                     seed, face = asked.seed + number, asked.face[number % len(asked.face)]
                     begun = time.monotonic()
-                    findings = play(totals, group, how, seed=seed, face=face, workers=asked.workers)
+                    findings = play(
+                        totals,
+                        group,
+                        how,
+                        seed=seed,
+                        face=face,
+                        workers=asked.workers,
+                        proxies=proxies if asked.network else (),
+                    )
                     tell(
                         f"{kind} {how} {number + 1:>3}  seed {seed}  {face:<5}  gap {totals.gaps[-1]:5.2f} s  "
                         f"{time.monotonic() - begun:5.1f} s  {'ok' if findings.none else 'WRONG'}"
@@ -181,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--times", type=int, default=20, help="how many failovers of each (20)")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the first (the clock's)")
     parser.add_argument("--face", nargs="+", choices=FACES, default=list(FACES), help="in turn")
+    parser.add_argument("--network", action="store_true", help="have the network fail too, meanwhile")
     parser.add_argument("--workers", type=int, default=2, help="for each workload (2)")
     return parser
 
