@@ -3,7 +3,9 @@
 Theory of operation, after the "Redis Cluster Specification":
 
 * Any node tells who has which slots (CLUSTER SLOTS). That is asked before the first command, and again when there is
-  reason to doubt it: a node sends a command elsewhere, does not answer, or says that the cluster is down.
+  reason to doubt it: a node sends a command elsewhere, does not answer, or says that the cluster is down. Replicas come
+  and go without any of that, and one that was just started is not named at first: who reads from them asks again
+  after a while.
 * MOVED names the new node of a slot for good, ASK that of a key while its slot is being moved: there it is asked once,
   after ASKING. TRYAGAIN, of a command with several keys, some of which have moved: it waits, and is tried again.
 * The keys of a command are in one slot, and so are those of a transaction; else nothing is sent.
@@ -12,6 +14,7 @@ Theory of operation, after the "Redis Cluster Specification":
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -46,6 +49,9 @@ class Cluster(Topology[N]):
         self._shards: list[_Shard[N] | None] = []
         """For each slot; empty as long as nobody was asked."""
         self._primaries: tuple[N, ...] = ()
+        self._others: tuple[N, ...] = ()
+        """Replicas, as nodes that may be asked who has what."""
+        self._learned_at = 0.0
         self._in_doubt = False
         self._silent: set[N] = set()
         """Those that did not answer, and are asked last."""
@@ -60,7 +66,7 @@ class Cluster(Topology[N]):
 
     def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:
         """Those of the one that has the slot."""
-        if self._in_doubt or not self._shards:
+        if self._is_due():
             yield from Once("who has which slots", self._find_out)
         shard = self._shards[self._slot("a read", keys)]
         return () if shard is None else shard.replicas
@@ -72,8 +78,12 @@ class Cluster(Topology[N]):
 
     def known_replicas(self, keys: Sequence[bytes]) -> tuple[N, ...] | None:
         """Its replicas."""
-        shard = self._known_shard(keys)
+        shard = None if self._is_due() else self._known_shard(keys)
         return None if shard is None else shard.replicas
+
+    def _is_due(self) -> bool:
+        """Whether to ask who is there, before a replica is."""
+        return self._in_doubt or not self._shards or time.monotonic() - self._learned_at >= _REPLICAS_LAST
 
     def _known_shard(self, keys: Sequence[bytes]) -> _Shard[N] | None:
         shards = self._shards
@@ -81,11 +91,15 @@ class Cluster(Topology[N]):
 
     def heard(self, node: N, error: RedisextError) -> None:
         """There is reason to doubt."""
-        if isinstance(error.__cause__, redis.exceptions.MovedError):
+        if failures.has_moved(error):
             self._in_doubt = True
         elif not failures.is_redirected(error) and (error.retriable or error.sent):
             self._in_doubt = True
             self._silent.add(node)
+
+    def unanswered(self) -> None:
+        """There may be another replica by now."""
+        self._in_doubt = True
 
     def following(self, trial: Trial, seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:
         """Where the cluster sends it; or to the new primary of its slot, if nothing was done."""
@@ -101,6 +115,10 @@ class Cluster(Topology[N]):
         if moved and self._shards:
             self._shards[cause.slot_id] = _Shard(node)
         return Seat(node, asking=not moved)
+
+    def ending(self, what: str, keys: Sequence[bytes], error: RedisextError) -> RedisextError:
+        """What to raise where *error* is not followed: of what is on the move, that it may be tried again."""
+        return failures.on_the_move(what, keys, error)
 
     def refusal(self, node: N, pending: Sequence[Pending[object]]) -> RedisextError | None:
         """Why a transaction was refused by a node that is not the right one any more; None if it was not."""
@@ -123,7 +141,14 @@ class Cluster(Topology[N]):
         return number
 
     def _find_out(self) -> Route[N, None]:
-        self._in_doubt = False
+        self._in_doubt = False  # before anybody is asked: doubts that come up meanwhile stay
+        try:
+            yield from self._ask_one()
+        except BaseException:
+            self._in_doubt = True
+            raise
+
+    def _ask_one(self) -> Route[N, None]:
         last: RedisextError | None = None
         for node in self._whom_to_ask():
             try:
@@ -132,7 +157,6 @@ class Cluster(Topology[N]):
                     raise failures.no_cluster(node.where, answer)
             except RedisextError as error:
                 self._silent.add(node)
-                self._in_doubt = True
                 if not error.retriable:
                     raise
                 last = error
@@ -143,12 +167,13 @@ class Cluster(Topology[N]):
 
     def _whom_to_ask(self) -> Sequence[N]:
         """All that are known, those last that did not answer."""
-        known = dict.fromkeys((*self._primaries, *self._seeds))
+        known = dict.fromkeys((*self._primaries, *self._seeds, *self._others))
         return sorted(known, key=self._silent.__contains__)
 
     def _learn(self, node: N, answer: Answer) -> None:
         shards: list[_Shard[N] | None] = [None] * SLOTS
         primaries: dict[N, None] = {}
+        others: dict[N, None] = {}
         for first, last, (primary, *replicas) in _ranges(node.where.host, answer):
             shard = _Shard(
                 self.nodes.at(self.where.at(*primary)),
@@ -157,6 +182,7 @@ class Cluster(Topology[N]):
                 else (),
             )
             primaries[shard.primary] = None
+            others.update((self.nodes.at(self.where.at(*one)), None) for one in replicas)
             shards[first : last + 1] = [shard] * (last + 1 - first)
         if not primaries:  # it knows of nobody but itself
             primaries[node] = None
@@ -164,26 +190,32 @@ class Cluster(Topology[N]):
             if one not in primaries:
                 one.cut()
         self._silent.discard(node)
-        self._primaries, self._shards = tuple(primaries), shards
+        self._primaries, self._others, self._shards = tuple(primaries), tuple(others), shards
+        self._learned_at = time.monotonic()
 
 
 def _ranges(asked: str, answer: Answer) -> Iterator[tuple[int, int, list[tuple[str, int]]]]:
     """The first and the last slot of each range, and the addresses of its nodes, the primary's first."""
     for one in answer if isinstance(answer, list) else []:
-        if not isinstance(one, list):
-            continue
-        first, last, *nodes = one
-        addresses = [_address(asked, node) for node in nodes if isinstance(node, list)]
-        known = [address for address in addresses if address is not None]
-        if isinstance(first, int) and isinstance(last, int) and addresses and addresses[0] is not None:
-            yield first, last, known
+        match one:
+            case [int(first), int(last), primary, *replicas]:
+                address = _address(asked, primary)
+                others = [_address(asked, replica) for replica in replicas]
+                if address is not None:
+                    yield first, last, [address, *(other for other in others if other is not None)]
+            case _:
+                pass
 
 
-def _address(asked: str, node: Sequence[Answer]) -> tuple[str, int] | None:
+def _address(asked: str, node: Answer) -> tuple[str, int] | None:
     """Where a node is; None if that is not known. Without a host, it is where it was *asked*."""
-    host, port, *_ = node
-    name = host.decode() if isinstance(host, bytes) else ""
-    return (name or asked, int(port)) if name != _UNKNOWN and isinstance(port, int) else None
+    match node:
+        case [bytes() | None as host, int(port), *_] if host != _UNKNOWN:
+            return (host.decode() if host else asked), port
+        case _:
+            return None
 
 
-_UNKNOWN: Final = "?"
+_UNKNOWN: Final = b"?"
+_REPLICAS_LAST: Final = 10.0
+"""Seconds after which it is asked again who the replicas are."""
