@@ -54,6 +54,10 @@ class Driver(ABC):
         """Close the backend."""
 
     @abstractmethod
+    def close_meanwhile(self) -> None:
+        """Close the backend while another thread has something carried out."""
+
+    @abstractmethod
     def end(self) -> None:
         """Close all that the test has opened."""
 
@@ -80,6 +84,9 @@ class SyncDriver(Driver):
         return iter(Pool[str](key, self._db))
 
     def close(self) -> None:
+        self._db.close()
+
+    def close_meanwhile(self) -> None:
         self._db.close()
 
     def end(self) -> None:
@@ -122,6 +129,9 @@ class AsyncDriver(Driver):
 
     def close(self) -> None:
         self._loop.run(self._db.aclose())
+
+    def close_meanwhile(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._db.aclose(), self._loop.get_loop()).result()
 
     def end(self) -> None:
         self.close()
