@@ -360,10 +360,9 @@ class Topology(ABC, Generic[N]):
                 try:
                     seat = yield from self.moved(trial, seat, TRANSACTION, keys, reason)
                 except RedisextError as error:
-                    if error is not reason:
-                        for one in pending:
-                            one.fail(failures.once_more(error))
-                    return  # each has its reason
+                    for one in pending:
+                        one.fail(failures.once_more(error))
+                    return
 
     def refusal(self, node: N, pending: Sequence[Pending[object]]) -> RedisextError | None:
         """Why a transaction was refused by a node that is not the right one any more; None if it was not."""
@@ -389,7 +388,7 @@ class Topology(ABC, Generic[N]):
         try:
             node = yield from self.primary(what, keys)
         except RedisextError:
-            raise error from error.__cause__
+            raise self.ending(what, keys, error) from error.__cause__
         if node is seat.node and not trial.pausing:
             raise error
         return Seat(node)

@@ -348,6 +348,7 @@ class TestRouting:
         assert [one.result() for one in pending] == expected
         assert [driver.execute(Map[int](key, driver.url).commands.get()) for key in counted] == list(counted.values())
 
+    @pytest.mark.usefixtures("unmeasured")
     def test_thousands_at_a_time(self, cluster: Cluster, driver: Driver) -> None:
         commands = [Map[int](f"{number}", driver.url).commands for number in range(5_000)]
         setting = driver.fill("batch", add_all([one.set(number) for number, one in enumerate(commands)]))
@@ -540,6 +541,20 @@ class TestReplicas:
         before = called(replicas(cluster), "sscan")
         assert set(from_replicas.members("names")) == names
         assert called(replicas(cluster), "sscan") == before
+
+    def test_an_error_there_is_the_callers_and_no_reason_to_ask_another(
+        self, cluster: Cluster, from_replicas: Driver
+    ) -> None:
+        cluster.node_of("jobs").call("LPUSH", "jobs", "sweep")
+        follow(cluster)
+        get = Counter[int]("jobs", from_replicas.url).commands.get()
+        before = called(cluster.primaries(), "get")
+        for _ in range(3):
+            with pytest.raises(WrongType, match="key 'jobs' holds a list, and GET works on a string"):
+                from_replicas.execute(get)
+            with pytest.raises(BatchError):
+                from_replicas.fill("batch", add_all([get]))
+        assert called(cluster.primaries(), "get") == before
 
     def test_without_the_option_none_is_asked(self, cluster: Cluster, driver: Driver) -> None:
         before = called(replicas(cluster), "get")

@@ -282,22 +282,27 @@ class TestReplicas:
         replica = cluster.replica_of(primary)
         primary.call("SET", key, "1")
         follow(cluster)
-        strict, lenient, patient = (
+        strict, in_batches, lenient, patient = (
             made(cluster.url, read_from_replicas=True, **options)
-            for options in ({}, {"fallback_to_primary": True}, {"deadline": LONG})
+            for options in ({}, {}, {"fallback_to_primary": True}, {"deadline": LONG})
         )
         get = Counter[int](key, strict.url).commands.get()
         before = calls(primary, "get")
-        for driver in (strict, lenient, patient):
+        for driver in (strict, in_batches, lenient, patient):
             assert driver.execute(get) == 1
         assert calls(primary, "get") == before
         replica.kill()
+        added = Added(get, get, Counter[int](key, strict.url).commands.incr())
+        with pytest.raises(BatchError, match=r"^2 of 3 commands of the batch failed") as in_batch:
+            in_batches.fill("batch", added)
+        assert in_batch.value.retriable
+        assert added.pending[2].result() == 2
         with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{replica.port}") as failed:
             strict.execute(get)
         assert failed.value.retriable
-        assert lenient.execute(get) == 1
-        assert [one.result() for one in lenient.fill("batch", add_all([get, get]))] == [1, 1]
-        assert patient.execute(get) == 1  # once the cluster says that there is none
+        assert [one.result() for one in lenient.fill("batch", add_all([get, get]))] == [2, 2]
+        assert lenient.execute(get) == 2
+        assert patient.execute(get) == 2  # once the cluster says that there is none
 
     def test_one_that_was_promoted_answers_and_so_does_who_follows(self, cluster: Cluster, made: MakesDrivers) -> None:
         key = one_key_for_each_node(cluster)[1]
@@ -372,6 +377,38 @@ class TestUncovered:
             with pytest.raises(RedisextError) as alone:
                 driver.execute(commands[3])
             assert alone.value.retriable
+
+    def test_where_all_nodes_are_down_each_command_is_told(self, made: MakesDrivers) -> None:
+        with Cluster(replicas=0) as cluster:
+            driver = made(cluster.url)
+            commands = [Counter[int](key, driver.url).commands.incr() for key in one_key_for_each_node(cluster)]
+            driver.fill("batch", add_all(commands))
+            driver.fill("transaction", add_all(commands[:1]))
+            for one in cluster.nodes:
+                one.kill()
+            added = Added(*commands)
+            with pytest.raises(BatchError, match=r"^3 of 3 commands of the batch failed") as failed:
+                driver.fill("batch", added)
+            assert {type(one) for one in failed.value.exceptions} == {ConnectionFailed}
+            assert failed.value.retriable
+            for kind in ("batch", "transaction"):
+                with pytest.raises(BatchError) as failed:
+                    driver.fill(kind, add_all(commands[:1]))
+                assert failed.value.retriable
+            with pytest.raises(ConnectionFailed, match="no node answers"):
+                driver.execute(commands[0])
+
+    def test_a_command_whose_node_is_gone_with_all_others_is_told_why(self, made: MakesDrivers) -> None:
+        with Cluster(replicas=0) as cluster:
+            driver = made(cluster.url)
+            incr = Counter[int]("hits", driver.url).commands.incr()
+            driver.execute(incr)
+            port = cluster.node_of("hits").port
+            for one in cluster.nodes:
+                one.kill()
+            with pytest.raises(ConnectionFailed, match=f"cannot reach redis://127.0.0.1:{port}/0") as failed:
+                driver.execute(incr)
+            assert failed.value.retriable
 
     def test_where_it_does_not_the_whole_cluster_is_down(self, made: MakesDrivers) -> None:
         with Cluster(replicas=0) as cluster:
