@@ -37,7 +37,8 @@ from tests.backend.observe import Sockets, calls, connections, forking_threads, 
 from tests.blocks import Added, Block, Driver, add_all, no_steps, reading
 from tests.certificates import Authority
 from tests.clusters import Cluster
-from tests.servers import RedisServer, free_port, in_step, wait_until
+from tests.proxy import Fault, Kind, Proxy, the_next
+from tests.servers import RedisServer, Replicated, free_port, in_step, wait_until
 from tests.threads import PATIENCE, start
 
 MakesDrivers: TypeAlias = Callable[..., Driver]
@@ -666,6 +667,20 @@ class TestConfirmed:
             replica.resume()
             assert counting.result(PATIENCE) == 2
             assert cluster.node_of("hits").call("GET", "hits") == b"2"
+
+    def test_a_confirmation_that_is_lost_on_the_way_is_none(self, replicated: Replicated, made: MakesDrivers) -> None:
+        """The write is known to have been carried out, and what it gave."""
+        replicated.primary.call("FLUSHALL")
+        with Proxy(replicated.primary.port) as proxy:
+            driver = made(proxy.url, wait_replicas=1, wait_timeout=PATIENCE)
+            incr = Counter[int]("hits", driver.url).commands.incr()
+            assert driver.execute(incr) == 1
+            proxy.arm(Fault(Kind.DROP_REPLY), the_next(), "WAIT")
+            with pytest.raises(NotReplicated, match=r"0 of 1 replicas confirmed it .*: the connection broke") as lack:
+                driver.execute(incr)
+            assert (lack.value.result, lack.value.confirmed) == (2, 0)
+            proxy.disarm()
+            assert driver.execute(incr) == 3
 
 
 # --- Exactly once

@@ -19,6 +19,7 @@ from redisext.backend.topology import (
     Once,
     Trial,
     _Health,  # pyright: ignore[reportPrivateUsage]  # it is tested by itself
+    _Reading,  # pyright: ignore[reportPrivateUsage]  # as below
 )
 from redisext.command import Reply, Wait
 from redisext.dsn import Configuration, parse
@@ -265,6 +266,22 @@ class TestReplicasInTurn:
         health.failed(a)
         assert health.is_due(a)
         assert health.any_of((a,)) is None
+
+
+class TestReplicasThatFail:
+    def test_one_fails_once_however_many_commands_of_a_batch_it_was_to_carry_out(self, clock: Clock) -> None:
+        cluster = a_cluster()
+        reading = _Reading[Server]()
+        a, *_ = REPLICAS
+        for _ in range(10):
+            assert cluster._pass_on(a, _retriable(), reading)  # pyright: ignore[reportPrivateUsage]
+        clock.now += 0.51
+        assert cluster._health.in_turn((a, REPLICAS[1]))[0] is a  # pyright: ignore[reportPrivateUsage]
+
+    def test_what_is_no_fault_of_its_own_is_not_passed_on(self) -> None:
+        reading = _Reading[Server]()
+        assert not a_cluster()._pass_on(REPLICAS[0], PermissionDenied("no"), reading)  # pyright: ignore[reportPrivateUsage]
+        assert reading.tried == set()
 
 
 class TestTrial:
