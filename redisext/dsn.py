@@ -174,10 +174,10 @@ def parse(dsn: str) -> Configuration:
     userinfo, at, listed = authority.rpartition("@")
     if "@" in userinfo:
         raise ConfigurationError("user and password stand once, before the first host; in them, '@' is written %40")
-    first, *_ = listed.split(",")
+    first, *others = (one.strip() for one in listed.split(","))
     where = _parse(f"{scheme}{found}{userinfo}{at}{first}{rest[len(authority) :]}", topology)
     default_port = _SENTINEL_PORT if topology == "sentinel" else _DEFAULT_PORT
-    hosts = tuple(_host(one, default_port) for one in listed.split(","))
+    hosts = tuple(_host(one, default_port) for one in (first, *others))
     return replace(where, host=hosts[0][0], port=hosts[0][1], hosts=hosts)
 
 

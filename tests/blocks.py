@@ -6,13 +6,15 @@ Commands know no driver, so a test describes them with sync models, and only the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import pytest
 
 import redisext
+from redisext import AsyncPool, Pool
 from redisext.backend.abc import AsyncBackend, Backend
 from redisext.batch import ATTEMPTS, AsyncBatch, AsyncTransaction, Batch, Pending, Transaction, Watchable
 from redisext.command import Command, Steps, arun, run
@@ -44,8 +46,16 @@ class Driver(ABC):
         """Carry out *command* alone."""
 
     @abstractmethod
+    def members(self, key: str) -> Iterator[str]:
+        """Those of the pool, as it is gone through."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close the backend."""
+
+    @abstractmethod
+    def close_meanwhile(self) -> None:
+        """Close the backend while another thread has something carried out."""
 
     @abstractmethod
     def end(self) -> None:
@@ -70,7 +80,13 @@ class SyncDriver(Driver):
     def execute(self, command: Command[R]) -> R:
         return self._db.execute(command)
 
+    def members(self, key: str) -> Iterator[str]:
+        return iter(Pool[str](key, self._db))
+
     def close(self) -> None:
+        self._db.close()
+
+    def close_meanwhile(self) -> None:
         self._db.close()
 
     def end(self) -> None:
@@ -102,12 +118,30 @@ class AsyncDriver(Driver):
 
         return self._loop.run(main())
 
+    def members(self, key: str) -> Iterator[str]:
+        members = aiter(AsyncPool[str](key, self._db))
+
+        async def next_one() -> list[str]:
+            return [one async for one in first(members)]
+
+        while following := self._loop.run(next_one()):
+            yield from following
+
     def close(self) -> None:
         self._loop.run(self._db.aclose())
+
+    def close_meanwhile(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._db.aclose(), self._loop.get_loop()).result()
 
     def end(self) -> None:
         self.close()
         self._loop.close()
+
+
+async def first(elements: AsyncIterator[R]) -> AsyncIterator[R]:
+    """The next one of them, if there is any."""
+    with contextlib.suppress(StopAsyncIteration):
+        yield await anext(elements)
 
 
 DRIVERS: dict[str, type[SyncDriver | AsyncDriver]] = {"sync": SyncDriver, "asyncio": AsyncDriver}

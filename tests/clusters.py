@@ -159,6 +159,10 @@ class Cluster(Group):
         """Wait until all is served, all nodes agree on who is what, and each replica has what its primary has."""
         wait_until(self._is_settled, "the cluster has settled", 30, every=0.03)
 
+    def named(self) -> None:
+        """Wait until each node names all of them to clients: a replica only once it has got something."""
+        wait_until(lambda: all(map(self._names_all, self.nodes)), "all nodes are named", 30, every=0.03)
+
     # --- Slots on the move
 
     def move_slot(self, slot: int, to: RedisServer) -> None:
@@ -193,6 +197,8 @@ class Cluster(Group):
         for number, node in enumerate(replicas):
             node.call("CLUSTER", "REPLICATE", self.id_of(primaries[number % self._primaries]))
         self.settled()
+        self.flush()
+        self.named()
 
     def _have_met(self) -> bool:
         """Whether each knows all; have it meet those that it does not know, again if a second was not enough for it."""
@@ -211,6 +217,10 @@ class Cluster(Group):
 
     def _has_no_votes(self, node: RedisServer) -> bool:
         return time.monotonic() - self._elected.get(node, -math.inf) > self._votes_last
+
+    def _names_all(self, node: RedisServer) -> bool:
+        ranges = cast("list[list[object]]", node.call("CLUSTER", "SLOTS"))  # first slot, last slot, nodes
+        return sum(len(one) - 2 for one in ranges) >= len(self.nodes)
 
     def _ask(self, node: RedisServer, slot: int) -> None:
         """Again, where it had no majority in time: they vote for a replica of the same primary once in a while."""

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -20,6 +20,12 @@ from redisext.dsn import Configuration, from_mapping, parse
 from redisext.errors import ConfigurationError, RedisextError
 
 SERVER = Configuration(host="h")
+
+
+def a_cluster(*hosts: tuple[str, int], **options: Any) -> Configuration:
+    host, port = hosts[0]
+    return Configuration(topology="cluster", host=host, port=port, hosts=hosts, **options)
+
 
 GOOD = [
     ("redis://h", SERVER),
@@ -67,6 +73,24 @@ GOOD = [
         Configuration(host="h", replicas=(Configuration(transport="tls", host="r", db=1, password="secret"),)),
     ),
     ("redis://h\n", SERVER),
+    ("redis+cluster://h1,h2", a_cluster(("h1", 6379), ("h2", 6379))),
+    ("REDIS+CLUSTER://H1,H2/\n", a_cluster(("h1", 6379), ("h2", 6379))),
+    ("redis+cluster://h1, h2", a_cluster(("h1", 6379), ("h2", 6379))),
+    ("valkey+cluster://h:7000/0", a_cluster(("h", 7000))),
+    ("rediss+cluster://h:1,h:2", a_cluster(("h", 1), ("h", 2), transport="tls")),
+    ("valkeys+cluster://h", a_cluster(("h", 6379), transport="tls")),
+    ("redis+cluster://[::1]:7000,[::2]", a_cluster(("::1", 7000), ("::2", 6379))),
+    (
+        "redis+cluster://u%40x:a%2Cb@h1,h2?prefix=app%3A&read_from_replicas=true&wait_replicas=1",
+        a_cluster(
+            *(("h1", 6379), ("h2", 6379)),
+            username="u@x",
+            password="a,b",
+            prefix="app:",
+            read_from_replicas=True,
+            wait_replicas=1,
+        ),
+    ),
 ]
 
 BAD = [
@@ -75,8 +99,26 @@ BAD = [
     ("//h", "begins with its scheme"),
     ("h:6379", "unknown DSN scheme 'h'; known are redis, valkey, rediss, valkeys, unix, memory"),
     ("http://h", "unknown DSN scheme 'http'"),
-    ("redis+sentinel://h", "redis+sentinel:// is not supported yet"),
-    ("redis+cluster://h", "redis+cluster:// is not supported yet"),
+    ("redis+elsewhere://h", "unknown DSN scheme 'redis+elsewhere'; known are redis, "),
+    ("unix+cluster://h", "unknown DSN scheme 'unix+cluster'"),
+    ("redis+sentinel://h", "names no service: redis+sentinel://host:port,host:port/service/db"),
+    ("redis://h1,h2", "several hosts are those of Sentinels or of a cluster"),
+    ("redis+cluster://", "names no host"),
+    ("redis+cluster://,h", "names no host"),
+    ("redis+cluster://h1,", "hosts are malformed"),
+    ("redis+cluster://h1,,h2", "hosts are malformed"),
+    ("redis+cluster://h1,[::1", "hosts are malformed"),
+    ("redis+cluster://[::1,h2", "host is malformed: an IPv6 address stands in [brackets]"),
+    ("redis+cluster://h1:x,h2", "port is no number from 1 to 65535"),
+    ("redis+cluster://h1,h2:0", "port is no number from 1 to 65535"),
+    ("redis+cluster://h/1", "a cluster has no other database than 0, and the DSN names 1"),
+    ("redis+cluster://h/orders", "the database is a number"),
+    ("redis+cluster://h/0/1", "the database is a number"),
+    ("redis+cluster://h?replicas=r", "replicas: the cluster names them; say read_from_replicas=true"),
+    ("redis+cluster://h?sentinel_password=x", "are for redis+sentinel://"),
+    ("redis+cluster://h?wrong=1", "unknown option 'wrong'"),
+    ("redis+cluster://h1,h2#x", "holds a '#'"),
+    ("redis+cluster://u:a/b@h1,h2", "'/' is written %2F"),
     ("redis://", "names no host: redis://host:port/db"),
     ("rediss:///0", "names no host: rediss://"),
     ("redis://:7000", "names no host"),
@@ -93,7 +135,7 @@ BAD = [
     ("redis://h/-1", "the database is a number from 0 up, not -1"),
     ("redis://h/" + "9" * 5000, "the database is a number"),
     ("redis://h?db=1", "unknown option 'db'"),
-    ("redis://h?retries=1", "unknown option 'retries'; known are replicas, prefix, socket_timeout"),
+    ("redis://h?retries=1", "unknown option 'retries'; known are replicas, read_from_replicas, "),
     ("redis://h?prefix", "options are malformed"),
     ("redis://h?prefix=a&&prefix=b", "options are malformed"),
     ("redis://h?prefix=a&prefix=b", "names option 'prefix' twice"),
@@ -160,6 +202,7 @@ def test_every_option_that_is_known_stands_in_the_message() -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse("redis://h?wrong=1")
     places = {"transport", "host", "port", "path", "name", "db", "username", "password", "reuse"}
+    places |= {"topology", "hosts", "service", "readonly"}
     named = str(caught.value).partition("known are ")[2].split(", ")
     assert {*named} == {one.name for one in fields(Configuration)} - places
 
@@ -232,6 +275,7 @@ class TestOptions:
         ("redis://:secret@[::1]/1", "redis://[::1]:6379/1"),
         ("unix://:secret@/run/redis.sock?db=3", "unix:///run/redis.sock?db=3"),
         ("memory://name", "memory://name"),
+        ("valkeys+cluster://user:secret@h1:7000,[::1]?prefix=a", "rediss+cluster://h1:7000,[::1]:6379"),
     ],
     ids=brief,
 )
@@ -269,6 +313,9 @@ SHAPES = st.sampled_from(
         "unix://user:{}@run/redis.sock",
         "memory://user:{}@name",
         "redis+sentinel://user:{}@localhost/0",
+        "redis+cluster://user:{}@localhost,localhost:7000",
+        "redis+cluster://user:{}@localhost,localhost:port",
+        "redis+cluster://user:{}@localhost/7",
         "redis:user:{}@localhost",
         "redis//user:{}@localhost",
     ]

@@ -97,8 +97,8 @@ class TestModel:
         assert anything.expire(60) is True
         assert anything.ttl() == 60
         assert anything.persist() is True
-        assert anything.rename("done") is True
-        assert Queue[int]("done", db).items() == [1]
+        assert anything.rename("{jobs}done") is True
+        assert Queue[int]("{jobs}done", db).items() == [1]
         assert anything.exists() is False
 
     def test_it_is_neither_pickled_nor_copied(self, db: Backend) -> None:

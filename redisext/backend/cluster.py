@@ -3,7 +3,9 @@
 Theory of operation, after the "Redis Cluster Specification":
 
 * Any node tells who has which slots (CLUSTER SLOTS). That is asked before the first command, and again when there is
-  reason to doubt it: a node sends a command elsewhere, does not answer, or says that the cluster is down.
+  reason to doubt it: a node sends a command elsewhere, does not answer, or says that the cluster is down. Replicas come
+  and go without any of that, and one that was just started is not named at first: who reads from them asks again
+  after a while.
 * MOVED names the new node of a slot for good, ASK that of a key while its slot is being moved: there it is asked once,
   after ASKING. TRYAGAIN, of a command with several keys, some of which have moved: it waits, and is tried again.
 * The keys of a command are in one slot, and so are those of a transaction; else nothing is sent.
@@ -12,6 +14,9 @@ Theory of operation, after the "Redis Cluster Specification":
 
 from __future__ import annotations
 
+import itertools
+import random
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -21,7 +26,7 @@ from redisext.backend import failures
 from redisext.backend.exchange import Answer
 from redisext.backend.topology import ANEW, Anew, Ask, Node, Nodes, Once, Route, Seat, Topology, Trial
 from redisext.dsn import Configuration
-from redisext.errors import ArgumentError, RedisextError
+from redisext.errors import ArgumentError, NotReplicated, RedisextError
 from redisext.pending import Pending
 from redisext.slots import SLOTS, slot
 
@@ -46,6 +51,14 @@ class Cluster(Topology[N]):
         self._shards: list[_Shard[N] | None] = []
         """For each slot; empty as long as nobody was asked."""
         self._primaries: tuple[N, ...] = ()
+        self._others: tuple[N, ...] = ()
+        """Replicas, as nodes that may be asked who has what."""
+        self._learned_at = -_REPLICAS_LAST
+        self._turn = itertools.count(random.randrange(SLOTS))  # noqa: S311  # so that not all ask the same one
+        self._moved: dict[int, tuple[float, N]] = {}
+        """Slots of which a node has said who has them, and when."""
+        self._leaving: dict[int, float] = {}
+        """Slots that are being moved, since when: replicas do not know which keys have gone already."""
         self._in_doubt = False
         self._silent: set[N] = set()
         """Those that did not answer, and are asked last."""
@@ -60,10 +73,11 @@ class Cluster(Topology[N]):
 
     def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:
         """Those of the one that has the slot."""
-        if self._in_doubt or not self._shards:
-            yield from Once("who has which slots", self._find_out, self._is_unknown)
-        shard = self._shards[self._slot("a read", keys)]
-        return () if shard is None else shard.replicas
+        if self._is_due():
+            yield from Once("who has which slots", self._find_out, self._is_due)
+        number = self._slot("a read", keys)
+        shard = self._shards[number]
+        return () if shard is None or self._is_leaving(number) else shard.replicas
 
     def known_primary(self, keys: Sequence[bytes]) -> N | None:
         """The one that has the slot, if that is known, and the keys have no more than one."""
@@ -72,8 +86,15 @@ class Cluster(Topology[N]):
 
     def known_replicas(self, keys: Sequence[bytes]) -> tuple[N, ...] | None:
         """Its replicas."""
-        shard = self._known_shard(keys)
+        shard = None if self._is_due() or self._leaving else self._known_shard(keys)
         return None if shard is None else shard.replicas
+
+    def _is_leaving(self, number: int) -> bool:
+        return time.monotonic() - self._leaving.get(number, -_LEAVES) < _LEAVES
+
+    def _is_due(self) -> bool:
+        """Whether to ask who is there, before a replica is."""
+        return self._in_doubt or not self._shards or time.monotonic() - self._learned_at >= _REPLICAS_LAST
 
     def _known_shard(self, keys: Sequence[bytes]) -> _Shard[N] | None:
         shards = self._shards
@@ -81,11 +102,17 @@ class Cluster(Topology[N]):
 
     def heard(self, node: N, error: RedisextError) -> None:
         """There is reason to doubt."""
-        if isinstance(error.__cause__, redis.exceptions.MovedError):
-            self._in_doubt = True
-        elif not failures.is_redirected(error) and (error.retriable or error.sent):
+        if failures.has_moved(error):  # of many slots that are moved, not each is reason to ask
+            self._in_doubt = self._in_doubt or time.monotonic() - self._learned_at > _OFTEN
+        elif isinstance(error, NotReplicated):  # as where a replica is down; or it is no primary any more
+            self._in_doubt = self._in_doubt or time.monotonic() - self._learned_at > _SETTLES
+        elif not (failures.is_redirected(error) or failures.is_exhausted(error)) and (error.retriable or error.sent):
             self._in_doubt = True
             self._silent.add(node)
+
+    def unanswered(self) -> None:
+        """There may be another replica by now."""
+        self._in_doubt = True
 
     def following(self, trial: Trial[N], seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:
         """Where the cluster sends it; or to the new primary of its slot, if nothing was done."""
@@ -102,9 +129,16 @@ class Cluster(Topology[N]):
         # Who sends it back does not know yet what the other one knows.
         trial.waits = trial.waits or (moved and node in trial.seen)
         trial.seen.add(seat.node)
-        if moved and self._shards:
+        if not moved:
+            self._leaving[cause.slot_id] = time.monotonic()
+        elif self._shards:
             self._shards[cause.slot_id] = _Shard(node)
+            self._moved[cause.slot_id] = time.monotonic(), node
         return Seat(node, asking=not moved)
+
+    def ending(self, what: str, keys: Sequence[bytes], error: RedisextError) -> RedisextError:
+        """What to raise where *error* is not followed: of what is on the move, that it may be tried again."""
+        return failures.on_the_move(what, keys, error)
 
     def _is_unknown(self) -> bool:
         return self._in_doubt or not self._shards
@@ -130,7 +164,14 @@ class Cluster(Topology[N]):
         return number
 
     def _find_out(self) -> Route[N, None]:
-        self._in_doubt = False
+        self._in_doubt = False  # before anybody is asked: doubts that come up meanwhile stay
+        try:
+            yield from self._ask_one()
+        except BaseException:
+            self._in_doubt = True
+            raise
+
+    def _ask_one(self) -> Route[N, None]:
         last: RedisextError | None = None
         for node in self._whom_to_ask():
             try:
@@ -139,7 +180,6 @@ class Cluster(Topology[N]):
                     raise failures.no_cluster(node.where, answer)
             except RedisextError as error:
                 self._silent.add(node)
-                self._in_doubt = True
                 if not error.retriable:
                     raise
                 last = error
@@ -150,12 +190,16 @@ class Cluster(Topology[N]):
 
     def _whom_to_ask(self) -> Sequence[N]:
         """All that are known, those last that did not answer."""
-        known = dict.fromkeys((*self._primaries, *self._seeds))
-        return sorted(known, key=self._silent.__contains__)
+        known = [*dict.fromkeys((*self._primaries, *self._seeds, *self._others))]
+        # Another one each time: one that was cut off would tell the same for ever.
+        first = next(self._turn) % len(known)
+        return sorted(known[first:] + known[:first], key=self._silent.__contains__)
 
     def _learn(self, node: N, answer: Answer) -> None:
         shards: list[_Shard[N] | None] = [None] * SLOTS
         primaries: dict[N, None] = {}
+        others: dict[N, None] = {}
+        readers: set[N] = set()
         for first, last, (primary, *replicas) in _ranges(node.where.host, answer):
             shard = _Shard(
                 self.nodes.at(self.where.at(*primary)),
@@ -164,33 +208,60 @@ class Cluster(Topology[N]):
                 else (),
             )
             primaries[shard.primary] = None
+            readers.update(shard.replicas)
+            others.update((self.nodes.at(self.where.at(*one)), None) for one in replicas)
             shards[first : last + 1] = [shard] * (last + 1 - first)
         if not primaries:  # it knows of nobody but itself
             primaries[node] = None
+        now = time.monotonic()
+        # What nodes have just said of single slots is newer than what one that has not heard of it tells.
+        self._moved = {number: told for number, told in self._moved.items() if now - told[0] < _SETTLES}
+        for number, (_, owner) in self._moved.items():
+            named = shards[number]
+            if named is None or named.primary is not owner:
+                shards[number] = _Shard(owner)
+                primaries[owner] = None
+        self._leaving = {number: at for number, at in self._leaving.items() if now - at < _LEAVES}
         for one in self._primaries:
             if one not in primaries:
                 one.cut()
         self._silent.discard(node)
-        self._primaries, self._shards = tuple(primaries), shards
+        self._primaries, self._others, self._shards = tuple(primaries), tuple(others), shards
+        self._learned_at = now
+        self.nodes.keep({*self._seeds, *primaries, *others, *readers})
 
 
 def _ranges(asked: str, answer: Answer) -> Iterator[tuple[int, int, list[tuple[str, int]]]]:
     """The first and the last slot of each range, and the addresses of its nodes, the primary's first."""
     for one in answer if isinstance(answer, list) else []:
-        if not isinstance(one, list):
-            continue
-        first, last, *nodes = one
-        addresses = [_address(asked, node) for node in nodes if isinstance(node, list)]
-        known = [address for address in addresses if address is not None]
-        if isinstance(first, int) and isinstance(last, int) and addresses and addresses[0] is not None:
-            yield first, last, known
+        match one:
+            case [int(first), int(last), primary, *replicas]:
+                address = _address(asked, primary)
+                others = [_address(asked, replica) for replica in replicas]
+                if address is not None:
+                    yield first, last, [address, *(other for other in others if other is not None)]
+            case _:
+                pass
 
 
-def _address(asked: str, node: Sequence[Answer]) -> tuple[str, int] | None:
+def _address(asked: str, node: Answer) -> tuple[str, int] | None:
     """Where a node is; None if that is not known. Without a host, it is where it was *asked*."""
-    host, port, *_ = node
-    name = host.decode() if isinstance(host, bytes) else ""
-    return (name or asked, int(port)) if name != _UNKNOWN and isinstance(port, int) else None
+    match node:
+        case [bytes() | None as host, int(port), *_] if host != _UNKNOWN:
+            return (host.decode() if host else asked), port
+        case _:
+            return None
 
 
-_UNKNOWN: Final = "?"
+_UNKNOWN: Final = b"?"
+_OFTEN: Final = 0.1
+"""Seconds in which not to ask again for a single slot that has moved."""
+
+_SETTLES: Final = 1.0
+"""Seconds in which a change has become known to all nodes."""
+
+_LEAVES: Final = 10.0
+"""Seconds for which a slot is taken to be on the move, after a key was found to have gone."""
+
+_REPLICAS_LAST: Final = 10.0
+"""Seconds after which it is asked again who the replicas are."""

@@ -34,18 +34,19 @@ __all__ = [
     "cross_slot",
     "elsewhere",
     "exhausted",
+    "has_moved",
     "is_exhausted",
     "is_for_now",
     "is_recorded",
     "is_redirected",
     "is_wrong_type",
-    "moved_meanwhile",
     "no_cluster",
     "no_entry",
     "no_primary",
     "no_sentinel",
     "not_carried_out",
     "not_replicated",
+    "on_the_move",
     "once_more",
     "out_of_touch",
     "refused",
@@ -161,13 +162,21 @@ def answered_by(where: Configuration, error: Exception) -> RedisextError:
     return unreachable(where, error)
 
 
-def moved_meanwhile(error: RedisextError) -> RedisextError:
-    """What has become of a transaction that has read already; *error* itself, if its key was not moved."""
+def on_the_move(what: str, keys: Sequence[bytes], error: RedisextError) -> RedisextError:
+    """Why *what* was not carried out, if its slot is being moved; *error* itself, if it is not."""
     if not is_redirected(error):
         return error
-    reason = ConnectionFailed("a key of the transaction was being moved to another node of the cluster")
+    reason = ConnectionFailed(
+        f"the slot of key {text(keys[0])!r} is being moved to another node of the cluster, and {what} waits for that"
+    )
+    reason.__cause__ = error.__cause__
     reason.retriable = True
     return reason
+
+
+def has_moved(error: RedisextError) -> bool:
+    """Whether another node has the slot, for good."""
+    return isinstance(error.__cause__, redis.exceptions.MovedError)
 
 
 def is_redirected(error: Exception) -> bool:
@@ -272,12 +281,16 @@ def answered(where: Configuration, command: Command[object], error: Exception, h
     """The error that the server replied, be it about the command or about the connection."""
     if isinstance(error, _ANSWERS):
         return unreachable(where, error)
-    if isinstance(error, redis.exceptions.AskError):  # MOVED is one of them
+    # MOVED is one of them; and a script may find that it is to delete a record of another node's key.
+    if isinstance(error, redis.exceptions.AskError) or _NOT_HERE in str(error):
         return ConfigurationError(
             f"{where} is a node of a cluster, and another node has key {text(command.keys[0])!r}: "
             f"name it redis+cluster://{where.host}:{where.port}"
         )
     return refused(command, error, held)
+
+
+_NOT_HERE: Final = "access a non local key in a cluster node"
 
 
 def not_carried_out(command: Command[object], error: Exception) -> RedisextError:

@@ -103,7 +103,10 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def steady(self) -> Executor:
         """What one iteration is made on: all of its scanning is done by the server that has begun it."""
-        return self if self._only is not None else _Steady(self)
+        if self._only is not None:
+            return self
+        # A replica does not know of keys that are being moved to another node of a cluster: it would say they are gone.
+        return _Steady(self.primary if self.configuration.topology == "cluster" else self)
 
     def persist(self, command: Command[R], patience: float | None) -> R:
         """Carry out *command*, and try again for so many seconds."""
@@ -314,19 +317,24 @@ class _RoutedSession:
             return self._session.execute(command)
         except RedisextError as error:
             self._topology.heard(self._node, error)
-            raise failures.moved_meanwhile(error) from error.__cause__
+            raise self._topology.ending(TRANSACTION, command.keys, error) from error.__cause__
 
     def commit(self, pending: Sequence[Pending[object]]) -> bool:
         """Carry out all together; false, and nothing was, if a watched key has changed, or moved to another node."""
-        self._topology.check_together(
-            TRANSACTION, [*self._watch, *(key for one in pending for key in one.command.keys)]
-        )
+        keys = [*self._watch, *(key for one in pending for key in one.command.keys)]
+        self._topology.check_together(TRANSACTION, keys)
         committed = self._session.commit(pending)
-        if self._topology.refusal(self._node, pending) is None:
+        reason = self._topology.refusal(self._node, pending)
+        if reason is None:
             return committed
+        if failures.has_moved(reason):
+            for one in pending:
+                one.abandon("its key has moved to another node")
+            return False
+        ending = self._topology.ending(TRANSACTION, keys, reason)
         for one in pending:
-            one.abandon("its key was being moved to another node")
-        return False
+            one.fail(failures.once_more(ending))
+        return True
 
 
 class _RecordedSession:

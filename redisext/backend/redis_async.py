@@ -108,7 +108,10 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
 
     def steady(self) -> AsyncExecutor:
         """What one iteration is made on: all of its scanning is done by the server that has begun it."""
-        return self if self._only is not None else _Steady(self)
+        if self._only is not None:
+            return self
+        # A replica does not know of keys that are being moved to another node of a cluster: it would say they are gone.
+        return _Steady(self.primary if self.configuration.topology == "cluster" else self)
 
     async def persist(self, command: Command[R], patience: float | None) -> R:
         """Carry out *command*, and try again for so many seconds."""
@@ -351,19 +354,24 @@ class _RoutedSession:
             return await self._session.execute(command)
         except RedisextError as error:
             self._topology.heard(self._node, error)
-            raise failures.moved_meanwhile(error) from error.__cause__
+            raise self._topology.ending(TRANSACTION, command.keys, error) from error.__cause__
 
     async def commit(self, pending: Sequence[Pending[object]]) -> bool:
         """Carry out all together; false, and nothing was, if a watched key has changed, or moved to another node."""
-        self._topology.check_together(
-            TRANSACTION, [*self._watch, *(key for one in pending for key in one.command.keys)]
-        )
+        keys = [*self._watch, *(key for one in pending for key in one.command.keys)]
+        self._topology.check_together(TRANSACTION, keys)
         committed = await self._session.commit(pending)
-        if self._topology.refusal(self._node, pending) is None:
+        reason = self._topology.refusal(self._node, pending)
+        if reason is None:
             return committed
+        if failures.has_moved(reason):
+            for one in pending:
+                one.abandon("its key has moved to another node")
+            return False
+        ending = self._topology.ending(TRANSACTION, keys, reason)
         for one in pending:
-            one.abandon("its key was being moved to another node")
-        return False
+            one.fail(failures.once_more(ending))
+        return True
 
 
 class _RecordedSession:
@@ -511,7 +519,10 @@ class _Node:
     async def ask(self, words: list[Words]) -> Sequence[Answer]:
         """Say *words*; the answers, errors among them."""
         try:
-            return await self.exchange(words)
+            if self.where.reuse:
+                return await self.exchange(words)
+            async with self.alone() as connection:
+                return await connection.ask(words)
         except Cut as cut:
             raise failures.unreachable(self.where, cut.reason) from cut.reason
 
@@ -659,6 +670,10 @@ class _Alone:
         where = self._node.where
         one = exchange.one_with(where, command, asking=asking) if asking or where.wait_replicas else None
         return await adrive(one or exchange.one(where, command), partial(self._exchange, held=held))
+
+    async def ask(self, words: list[Words]) -> Sequence[Answer]:
+        """The answers to *words*."""
+        return await self._exchange(words)
 
     async def go_through(self, steps: Exchange[None]) -> None:
         """Say all that *steps* say."""

@@ -257,10 +257,17 @@ class Topology(ABC, Generic[N]):
     def heard(self, node: N, error: RedisextError) -> None:
         """It has not, or has refused."""
 
+    def unanswered(self) -> None:
+        """A replica has not answered."""
+
     def following(self, trial: Trial[N], seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:  # noqa: ARG002  # for a cluster
         """Where to go on after *error*; None if that could do harm, or would be of no use."""
         untouched = error.retriable and not error.sent
         return ANEW if self.fails_over and untouched and trial.turn == 1 else None
+
+    def ending(self, what: str, keys: Sequence[bytes], error: RedisextError) -> RedisextError:  # noqa: ARG002  # as above
+        """What to raise where *error* is not followed: *error* itself."""
+        return error
 
     # --- Routes
 
@@ -336,8 +343,11 @@ class Topology(ABC, Generic[N]):
                 if reason is not None:
                     for one in its:
                         one.fail(failures.once_more(reason))
-                if reading is None and any(one.succeeded for one in its):
-                    self.answered()
+                elif any(one.succeeded for one in its):
+                    if reading is None:
+                        self.answered()
+                    else:
+                        self._health.answered(seat.node)
                 for one in its:
                     if not isinstance(one.error, RedisextError):
                         continue
@@ -347,6 +357,8 @@ class Topology(ABC, Generic[N]):
                     else:
                         self.heard(seat.node, one.error)
                         following = None if trial.over else self.following(trial, seat, one.error)
+                        if following is None:
+                            one.fail(self.ending(one.command.op.name, one.command.keys, one.error))
                     if following is not None:
                         again.add(one)
                     if isinstance(following, Seat):
@@ -371,8 +383,10 @@ class Topology(ABC, Generic[N]):
                     return
                 try:
                     seat = yield from self.moved(trial, seat, TRANSACTION, keys, reason)
-                except RedisextError:
-                    return  # each has its reason
+                except RedisextError as error:
+                    for one in pending:
+                        one.fail(failures.once_more(error))
+                    return
 
     def refusal(self, node: N, pending: Sequence[Pending[object]]) -> RedisextError | None:
         """Why a transaction was refused by a node that is not the right one any more; None if it was not."""
@@ -395,13 +409,13 @@ class Topology(ABC, Generic[N]):
             trial.waits = True  # it cannot be carried out by both: it waits until the key has moved
             following = ANEW
         if following is None or trial.over:
-            raise error
+            raise self.ending(what, keys, error) from error.__cause__
         if isinstance(following, Seat):
             return following
         try:
             node = yield from self.primary(what, keys)
         except RedisextError:
-            raise error from error.__cause__
+            raise self.ending(what, keys, error) from error.__cause__
         if node is seat.node and not trial.waits:
             raise error
         return Seat(node)
@@ -481,9 +495,11 @@ class Topology(ABC, Generic[N]):
             return True
         if not error.retriable:
             return False
-        self._health.failed(node)
+        if node not in reading.tried:  # it fails once, however many commands it was to carry out
+            self._health.failed(node)
         reading.tried.add(node)
         reading.failure = error
+        self.unanswered()
         return True
 
     def _unread(self, reading: _Reading[N]) -> RedisextError | None:
