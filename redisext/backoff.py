@@ -6,12 +6,10 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from redisext.errors import RedisextError
-
-if TYPE_CHECKING:
-    from redisext.pending import Pending
+from redisext.pending import Pending, without_overtaking
 
 __all__ = ["Patience", "waits"]
 
@@ -122,7 +120,7 @@ class Patience:
                 if one.error.sent:
                     self._doubted.add(one)
                 one.error.sent = one in self._doubted
-        failed = [one for one in pending if one.retriable]
+        failed = without_overtaking(pending, lambda one: one.retriable)
         if len(failed) < len(pending):
             self._waits = waits(_LONGEST)  # the server is there
         pause = self._pause() if failed else None

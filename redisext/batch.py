@@ -512,14 +512,16 @@ def _sizes(pending: list[Pending[object]]) -> list[int]:
 
 def _batch_error(kind: str, failed: list[Pending[object]], total: int) -> BatchError:
     first = failed[0].error
-    common = len({(type(one.error), str(one.error)) for one in failed}) == 1  # nothing was sent, say
+    valueless = isinstance(first, _VALUELESS)
+    # Nothing was sent, say.
+    common = len(failed) == 1 or (valueless and len({(type(one.error), str(one.error)) for one in failed}) == 1)
     names = [
         f"{one.command.op.name} on key {text(one.command.keys[0])!r}"
         + ("" if common else f" ({type(one.error).__name__})")
         for one in failed[:_NAMED]
     ]
     more = f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else ""
-    reason = f": {type(first).__name__}: {first}" if common and isinstance(first, _VALUELESS) else ""
+    reason = f": {type(first).__name__}: {first}" if common and valueless else ""
     return BatchError.of(
         f"{len(failed):,} of {total:,} commands of the {kind} failed: {', '.join(names)}{more}{reason}",
         [(one.command, one.error) for one in failed if one.error is not None],

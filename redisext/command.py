@@ -83,6 +83,7 @@ class Op:
     * `repeatable`: sent twice, it leaves the same state and gives the same answer, whatever others do meanwhile.
     * `recorded`: its script keeps the reply under the last key, and gives it again when it is sent twice.
     * `blocks`: the server may hold the reply back, until the seconds in the last argument are over.
+    * `unconfirmed`: a replica may not answer it, but it changes nothing that replicas would have to confirm.
     * `scans`: its cursor, the first argument, is of use to the server only that has given it.
     """
 
@@ -92,6 +93,7 @@ class Op:
     repeatable: bool = False
     blocks: bool = False
     recorded: bool = False
+    unconfirmed: bool = False
     scans: bool = False
     script: Script | None = None
     head: bytes = field(init=False, repr=False, compare=False)

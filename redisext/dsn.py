@@ -172,6 +172,8 @@ def parse(dsn: str) -> Configuration:
     # What names one of the hosts is a DSN as any other.
     authority, *_ = re.split("[/?#]", rest, maxsplit=1)
     userinfo, at, listed = authority.rpartition("@")
+    if "@" in userinfo:
+        raise ConfigurationError("user and password stand once, before the first host; in them, '@' is written %40")
     first, *others = (one.strip() for one in listed.split(","))
     where = _parse(f"{scheme}{found}{userinfo}{at}{first}{rest[len(authority) :]}", topology)
     default_port = _SENTINEL_PORT if topology == "sentinel" else _DEFAULT_PORT
@@ -291,8 +293,9 @@ def _split(dsn: str) -> SplitResult | None:
 
 
 def _pairs(query: str) -> list[tuple[str, str]] | None:
+    # A plus is one, as everywhere else in a DSN; only forms of web pages take it for a space.
     try:
-        return parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        return parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         return None
 
@@ -380,12 +383,18 @@ def _replicas(value: object, base: Configuration) -> tuple[Configuration, ...]:
         if isinstance(one, Configuration):
             found.append(one)
         elif isinstance(one, str) and "://" in one:
-            found.append(parse(one))
+            found.append(_server(parse(one)))
         else:
             found.append(_beside(base, one))
     if base.transport == "memory" and found:
         raise ConfigurationError("the embedded engine has no replicas")
     return tuple(found)
+
+
+def _server(where: Configuration) -> Configuration:
+    if where.topology == "server" and where.transport != "memory":
+        return where
+    raise ConfigurationError(f"a replica is a server by itself, not {where}")
 
 
 def _beside(base: Configuration, address: object) -> Configuration:

@@ -124,6 +124,9 @@ class ConnectionFailed(RedisextError, ConnectionError):
 class Timeout(RedisextError, TimeoutError):
     """The server, or a free connection, did not come in time."""
 
+    exhausted: bool = False
+    """Whether it was a free connection: then the server was not asked."""
+
 
 class OutcomeUnknown(ConnectionFailed):
     """The connection broke after a command that must not be repeated may have been sent.

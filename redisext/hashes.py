@@ -23,7 +23,7 @@ V = TypeVar("V", default=bytes)
 D = TypeVar("D")
 
 _HGET: Final = Op("HGET", "hash", reads=True)
-_HGET_NEWEST: Final = Op("HGET", "hash", repeatable=True)
+_HGET_NEWEST: Final = Op("HGET", "hash", repeatable=True, unconfirmed=True)
 _HMGET: Final = Op("HMGET", "hash", reads=True)
 _HGETALL: Final = Op("HGETALL", "hash", reads=True)
 _HSCAN: Final = Op("HSCAN", "hash", reads=True, scans=True)

@@ -42,9 +42,9 @@ __all__ = ["AsyncLock", "Lock", "LockCommands"]
 R = TypeVar("R")
 
 _ACQUIRE: Final = Op("SET", "string")
-_EXISTS: Final = Op("EXISTS", repeatable=True)
+_EXISTS: Final = Op("EXISTS", repeatable=True, unconfirmed=True)
 # An element that was taken and got lost only lets a waiter look again later.
-_WAKE: Final = Op("BLPOP", "list", repeatable=True, blocks=True)
+_WAKE: Final = Op("BLPOP", "list", repeatable=True, blocks=True, unconfirmed=True)
 
 _ENTER: Final = Op(
     "acquire the lock or wait for it",

@@ -22,7 +22,7 @@ D = TypeVar("D")
 E = TypeVar("E")
 
 _GET: Final = Op("GET", "string", reads=True)
-_GET_NEWEST: Final = Op("GET", "string", repeatable=True)
+_GET_NEWEST: Final = Op("GET", "string", repeatable=True, unconfirmed=True)
 _SET: Final = Op("SET")
 _INCRBY: Final = Op("INCRBY", "string")
 _INCRBYFLOAT: Final = Op("INCRBYFLOAT", "string")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, TypeGuard, cast
 
 from typing_extensions import TypeVar
 
@@ -31,6 +31,10 @@ Cursor = TypeVar("Cursor")
 
 Page: TypeAlias = tuple[list[T], Cursor | None]
 """Some elements, and where the next ones begin (None: there are no more)."""
+
+
+_BEGUN_ANEW: Final = 3
+"""How often an iteration is begun anew that has not come further meanwhile."""
 
 
 class Model(Declaration[C_co]):
@@ -125,12 +129,18 @@ class Model(Declaration[C_co]):
         """All elements, a page in memory at a time."""
         steady = self._backend.steady()
         cursor: Cursor | None = None
+        lost = 0
         while True:
             try:
                 elements, following = steady.execute(page(cursor))
-            except CursorLost:  # what was there already comes again, as it may in any scan
+            except CursorLost as error:  # what was there already comes again, as it may in any scan
+                lost += 1
+                if lost > _BEGUN_ANEW and error.__cause__ is not None:
+                    raise error.__cause__ from None
                 steady, cursor = self._backend.steady(), None
                 continue
+            if cursor is not None:
+                lost = 0
             yield from elements
             if following is None:
                 return
@@ -259,12 +269,18 @@ class AsyncModel(Declaration[C_co]):
         backend = self.backend
         steady = backend.steady()
         cursor: Cursor | None = None
+        lost = 0
         while True:
             try:
                 elements, following = await steady.execute(page(cursor))
-            except CursorLost:  # what was there already comes again, as it may in any scan
+            except CursorLost as error:  # what was there already comes again, as it may in any scan
+                lost += 1
+                if lost > _BEGUN_ANEW and error.__cause__ is not None:
+                    raise error.__cause__ from None
                 steady, cursor = backend.steady(), None
                 continue
+            if cursor is not None:
+                lost = 0
             for one in elements:
                 yield one
             if following is None:

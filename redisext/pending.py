@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
 
 from redisext.command import Command, Reply, text
-from redisext.errors import NotReady, RedisextError
+from redisext.errors import (
+    ArgumentError,
+    CommandRefused,
+    ConfigurationError,
+    ConnectionFailed,
+    CrossSlot,
+    NotReady,
+    OutcomeUnknown,
+    RedisextError,
+    Timeout,
+    WrongType,
+)
 
-__all__ = ["Pending"]
+__all__ = ["Pending", "without_overtaking"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -116,6 +127,35 @@ _Unfilled = cast(
     "Callable[[], Pending[Any]]", type("_Unfilled", (Pending,), {"__slots__": (), "__init__": object.__init__})
 )
 """One without its command: a class that has no `__init__` in Python is called in half of the time."""
+
+
+def without_overtaking(
+    pending: Sequence[Pending[object]], again: Callable[[Pending[object]], bool]
+) -> list[Pending[object]]:
+    """Those of *pending*, in order, for which *again* is true: they are to be sent once more.
+
+    But not a write that was certainly not carried out, if a later one on the same key was, or may have been: sent now,
+    it would undo that one. It has failed, then. (A later one that may have been carried out before an earlier one is
+    always behind it on the same connection; so where both may have been, both are sent again.)
+    """
+    left: list[Pending[object]] = []
+    written: set[bytes] = set()
+    for one in reversed(pending):
+        op, keys, error = one.command.op, one.command.keys, one.error
+        refused = isinstance(error, _REFUSED) and not isinstance(error, OutcomeUnknown) and not error.sent
+        if again(one):
+            if not op.reads and refused and not written.isdisjoint(keys):
+                one.give_up()
+                continue
+            left.append(one)
+        if not op.reads and not refused:
+            written.update(keys)
+    left.reverse()
+    return left
+
+
+_REFUSED: Final = (ArgumentError, CommandRefused, ConfigurationError, ConnectionFailed, CrossSlot, Timeout, WrongType)
+"""What has these, and was not sent on a connection that broke, was not carried out."""
 
 
 class _Failed:

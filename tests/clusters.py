@@ -24,7 +24,6 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 from typing import Final, cast
 
 import hiredis
@@ -190,18 +189,24 @@ class Cluster(Group):
         for epoch, node in enumerate(self.nodes, 1):
             node.call("CLUSTER", "SET-CONFIG-EPOCH", epoch)
             self._ids[_text(node.call("CLUSTER", "MYID"))] = node
-        for one, other in combinations(self.nodes, 2):
-            one.call("CLUSTER", "MEET", other.host, other.port)
+        wait_until(self._have_met, "all know each other", 30, every=0.1)
         primaries, replicas = self.nodes[: self._primaries], self.nodes[self._primaries :]
         for number, node in enumerate(primaries):
             first, end = (SLOTS * one // self._primaries for one in (number, number + 1))
             node.call("CLUSTER", "ADDSLOTS", *range(first, end))
         for number, node in enumerate(replicas):
-            primary = self.id_of(primaries[number % self._primaries])
-            wait_until(partial(_replicates, node, primary), f"{node!r} knows its primary")
+            node.call("CLUSTER", "REPLICATE", self.id_of(primaries[number % self._primaries]))
         self.settled()
         self.flush()
         self.named()
+
+    def _have_met(self) -> bool:
+        """Whether each knows all; have it meet those that it does not know, again if a second was not enough for it."""
+        unknown = [(node, self._ids.keys() - {line.id for line in _view_of(node)}) for node in self.nodes]
+        for node, others in unknown:
+            for one in others:
+                node.call("CLUSTER", "MEET", self._ids[one].host, self._ids[one].port)
+        return not any(others for _, others in unknown)
 
     def _of_themselves(self) -> dict[RedisServer, Line]:
         return {node: _line_of(node) for node in self.nodes if node.is_awake}
@@ -347,13 +352,6 @@ def _view_of(node: RedisServer) -> list[Line]:
 def _line_of(node: RedisServer) -> Line:
     """What one node says of itself."""
     return next(line for line in _view_of(node) if "myself" in line.flags)
-
-
-def _replicates(node: RedisServer, primary: str) -> bool:
-    try:
-        return node.call("CLUSTER", "REPLICATE", primary) == b"OK"
-    except hiredis.ReplyError:  # it has not heard of that one yet
-        return False
 
 
 def _text(reply: object) -> str:

@@ -43,7 +43,7 @@ import pytest
 
 import redisext
 from redisext import Backend, EncodeError, element, hashmap
-from redisext.backend.abc import AsyncBackend, AsyncSession, Session
+from redisext.backend.abc import AsyncBackend, AsyncExecutor, AsyncSession, Executor, Session
 from redisext.batch import AsyncBatches, Batches, Pending
 from redisext.command import Command
 from redisext.model import AsyncModel, Model
@@ -151,14 +151,24 @@ class Bridge(Batches):
         return self.under_asyncio.location
 
     @property
+    def deadline(self) -> float | None:
+        return self.under_asyncio.deadline
+
+    @property
     def primary(self) -> Bridge:
         return Bridge(self.loop, self.under_asyncio.primary)
+
+    def steady(self) -> Executor:
+        return _BridgeExecutor(self.loop, self.under_asyncio.steady())
 
     def execute(self, command: Command[R]) -> R:
         return self.loop.run(partial(self.under_asyncio.execute, command))
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         self.loop.run(partial(self.under_asyncio.execute_many, pending))
+
+    def commit(self, pending: Sequence[Pending[object]]) -> None:
+        self.loop.run(partial(self.under_asyncio.commit, pending))
 
     @contextmanager
     def session(self, watch: Sequence[bytes] = ()) -> Generator[Session]:
@@ -182,6 +192,15 @@ class Bridge(Batches):
 
     def __repr__(self) -> str:
         return repr(self.under_asyncio)
+
+
+class _BridgeExecutor:
+    def __init__(self, loop: Loop, executor: AsyncExecutor) -> None:
+        self._loop = loop
+        self._executor = executor
+
+    def execute(self, command: Command[R]) -> R:
+        return self._loop.run(partial(self._executor.execute, command))
 
 
 class _BridgeSession:

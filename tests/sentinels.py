@@ -206,10 +206,16 @@ class Sentinel(RewritingServer):
     """One of three."""
 
     def __init__(
-        self, service: str, primary: RedisServer, port: int, *, password: str, certificate: Certificate | None
+        self,
+        service: str,
+        primary: RedisServer,
+        port: int | None = None,
+        *,
+        password: str,
+        certificate: Certificate | None,
     ) -> None:
         settings = [
-            f"monitor {service} {primary.host} {port} 2",
+            f"monitor {service} {primary.host} {port or primary.port} 2",
             f"down-after-milliseconds {service} {DOWN_AFTER_MS}",
             f"failover-timeout {service} {FAILOVER_TIMEOUT_MS}",
             f"parallel-syncs {service} 10",

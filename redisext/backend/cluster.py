@@ -60,14 +60,14 @@ class Cluster(Topology[N]):
         """The one that has the slot of *keys*; any, which will refuse, if none has."""
         number = self._slot(what, keys)
         if self._in_doubt or not self._shards:
-            yield from Once("who has which slots", self._find_out)
+            yield from Once("who has which slots", self._find_out, self._is_unknown)
         shard = self._shards[number]
         return self._primaries[0] if shard is None else shard.primary
 
     def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:
         """Those of the one that has the slot."""
         if self._is_due():
-            yield from Once("who has which slots", self._find_out)
+            yield from Once("who has which slots", self._find_out, self._is_due)
         shard = self._shards[self._slot("a read", keys)]
         return () if shard is None else shard.replicas
 
@@ -101,17 +101,21 @@ class Cluster(Topology[N]):
         """There may be another replica by now."""
         self._in_doubt = True
 
-    def following(self, trial: Trial, seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:
+    def following(self, trial: Trial[N], seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:
         """Where the cluster sends it; or to the new primary of its slot, if nothing was done."""
         cause = error.__cause__
         if isinstance(cause, redis.exceptions.TryAgainError):
-            trial.pausing = True
+            trial.waits = True
             return ANEW
         if not isinstance(cause, redis.exceptions.AskError):
             return super().following(trial, seat, error)
         # Without a host, it is the one that says so.
-        node = self.nodes.at(self.where.at(cause.host or seat.node.where.host, cause.port))
+        host = seat.node.where.host if cause.host in ("", "?") else cause.host
+        node = self.nodes.at(self.where.at(host, cause.port))
         moved = isinstance(cause, redis.exceptions.MovedError)
+        # Who sends it back does not know yet what the other one knows.
+        trial.waits = trial.waits or (moved and node in trial.seen)
+        trial.seen.add(seat.node)
         if moved and self._shards:
             self._shards[cause.slot_id] = _Shard(node)
         return Seat(node, asking=not moved)
@@ -119,6 +123,9 @@ class Cluster(Topology[N]):
     def ending(self, what: str, keys: Sequence[bytes], error: RedisextError) -> RedisextError:
         """What to raise where *error* is not followed: of what is on the move, that it may be tried again."""
         return failures.on_the_move(what, keys, error)
+
+    def _is_unknown(self) -> bool:
+        return self._in_doubt or not self._shards
 
     def refusal(self, node: N, pending: Sequence[Pending[object]]) -> RedisextError | None:
         """Why a transaction was refused by a node that is not the right one any more; None if it was not."""

@@ -213,7 +213,7 @@ def is_wait(words: Words) -> bool:
 
 
 def _writes(command: Command[object]) -> bool:
-    return not command.op.repeatable or command.op.recorded
+    return not (command.op.reads or command.op.unconfirmed)
 
 
 def _confirmation(where: Configuration, commands: Sequence[Command[object]]) -> Words | None:
@@ -228,6 +228,8 @@ class _Lack(NamedTuple):
 
     confirmed: int
     why: str
+    for_good: bool = False
+    """Whether to wait once more would be in vain."""
 
 
 def _extended(
@@ -257,7 +259,7 @@ def _extended(
     if wait is None or (isinstance(answer, int) and answer >= where.wait_replicas):
         return result, None
     if not isinstance(answer, int):
-        return result, _Lack(0, f": {answer!s}")
+        return result, _Lack(0, f": {answer!s}", isinstance(answer, redis.exceptions.NoPermissionError))
     why = ""
     with contextlib.suppress(Cut):  # then it is said without
         [role] = yield [("ROLE",)]
@@ -275,7 +277,7 @@ def watch(where: Configuration, keys: Sequence[bytes]) -> Exchange[None]:
     yield from one(where, Command(_WATCH, tuple(keys), (), done))
 
 
-_WATCH = Op("WATCH", repeatable=True)
+_WATCH = Op("WATCH", repeatable=True, unconfirmed=True)
 
 
 def commit(where: Configuration, pending: Sequence[Pending[object]]) -> Exchange[bool]:

@@ -35,11 +35,13 @@ __all__ = [
     "elsewhere",
     "exhausted",
     "has_moved",
+    "is_exhausted",
     "is_for_now",
     "is_recorded",
     "is_redirected",
     "is_wrong_type",
     "no_cluster",
+    "no_entry",
     "no_primary",
     "no_sentinel",
     "not_carried_out",
@@ -137,6 +139,15 @@ def no_sentinel(where: Configuration, error: Exception) -> RedisextError:
     return answered_by(where, error)
 
 
+def no_entry(where: Configuration, error: ConfigurationError) -> ConfigurationError:
+    """A Sentinel refuses the connection: where it is for the password, that is said."""
+    if isinstance(error.__cause__, (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)):
+        return ConfigurationError(
+            f"the Sentinel {where} refused the user or the password: its own are sentinel_username, sentinel_password"
+        )
+    return error
+
+
 def no_cluster(where: Configuration, error: Exception) -> RedisextError:
     """The node of a cluster refuses to tell who has which slots."""
     if "cluster support disabled" in str(error):
@@ -180,7 +191,13 @@ def exhausted(where: Configuration) -> Timeout:
         "raise max_connections, or hold them for less time"
     )
     reason.retriable = True
+    reason.exhausted = True
     return reason
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether it tells nothing of the server."""
+    return isinstance(error, Timeout) and error.exhausted
 
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
@@ -199,11 +216,13 @@ def broken(where: Configuration, command: Command[object], error: Exception, *, 
 
 def unknown(where: Configuration, command: Command[object], error: Exception) -> OutcomeUnknown:
     """Whether the command was carried out is not known, and it is not tried again."""
-    return OutcomeUnknown(
+    reason = OutcomeUnknown(
         f"the connection to {where} broke after {command.op.name} on key {text(command.keys[0])!r} was sent "
         f"({error}): it was carried out once or not at all",
         command,
     )
+    reason.sent = True
+    return reason
 
 
 _ANSWERS: Final = (
@@ -227,7 +246,7 @@ def elsewhere(backend: object) -> ConfigurationError:
 
 
 def not_replicated(
-    where: Configuration, command: Command[object], result: object, confirmed: int, why: str
+    where: Configuration, command: Command[object], result: object, confirmed: int, why: str, for_good: bool
 ) -> NotReplicated:
     """Too few replicas have confirmed a write in time."""
     reason = NotReplicated(
@@ -238,7 +257,7 @@ def not_replicated(
         confirmed,
     )
     # Where the server has a record, the next attempt gets the same result, and waits once more.
-    reason.retriable = command.op.recorded
+    reason.retriable = command.op.repeatable and not for_good
     reason.sent = True
     return reason
 
@@ -322,6 +341,7 @@ _FOR_NOW_KINDS: Final = (
     redis.exceptions.MasterDownError,
     redis.exceptions.TryAgainError,
     redis.exceptions.ClusterDownError,
+    redis.exceptions.NoScriptError,  # of several commands: the one that would have brought the script was refused
 )
 
 

@@ -26,13 +26,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, cast
 
 from redisext.backend import failures
 from redisext.backoff import Patience, waits
 from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.dsn import Configuration
-from redisext.errors import ConnectionFailed, DecodeError, RedisextError
+from redisext.errors import ConnectionFailed, DecodeError, NotReplicated, RedisextError
 from redisext.pending import Pending
 from redisext.reply import flag
 from redisext.slots import beside, slot
@@ -168,7 +168,7 @@ class Records:
 
 
 _IN_ALL: Final = 10_000
-_IN_A_SLOT: Final = 100
+_IN_A_SLOT: Final = 10
 """How many useless records are remembered. The others expire."""
 
 
@@ -192,6 +192,9 @@ class Request(Generic[R]):
 
     def final(self, error: RedisextError) -> Exception:
         """What to raise when there will be no other attempt."""
+        if isinstance(error, NotReplicated):  # it was carried out, and has its result
+            error.command = self.command
+            return error
         # Any other refusal tells of the last attempt, but not of those before.
         answered = isinstance(error, DecodeError) or failures.is_recorded(error.__cause__)
         if answered or not error.sent:
@@ -313,9 +316,14 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
     end = None if held is None else time.monotonic() + held
     pauses = waits(_LOOK_AGAIN)
     while True:
-        taken = yield from carried_out(records, Command(take.op, command.keys, (), _as_it_is, command.location))
+        try:
+            taken = yield from carried_out(records, Command(take.op, command.keys, (), _as_it_is, command.location))
+        except NotReplicated as error:
+            taken = cast("Reply", error.result)  # as it is
+            error.command, error.result = command, command.read(_with_key(command, taken))
+            raise
         if taken is not None and taken != []:
-            return command.read([command.keys[0], *(taken if isinstance(taken, list) else [taken])])
+            return command.read(_with_key(command, taken))
         left = None if end is None else end - time.monotonic()
         if left is not None and left <= 0:
             return command.read(None)
@@ -333,6 +341,13 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
             )
 
 
+def _with_key(command: Command[object], taken: Reply) -> Reply:
+    """What was taken, as the command that blocks would have given it."""
+    if taken is None or taken == []:
+        return None
+    return [command.keys[0], *(taken if isinstance(taken, list) else [taken])]
+
+
 class _Take:
     def __init__(self, op: Op, end: str | None) -> None:
         self.op = op
@@ -344,7 +359,7 @@ _TAKES: Final = {
     "BLPOP": _Take(Op("LPOP", "list"), "LEFT"),
     "BZPOPMIN": _Take(Op("ZPOPMIN", "zset"), None),
 }
-_LOOK: Final = Op("BLMOVE", "list", repeatable=True, blocks=True)
+_LOOK: Final = Op("BLMOVE", "list", repeatable=True, blocks=True, unconfirmed=True)
 _LOOK_AGAIN: Final = 0.1
 
 

@@ -9,6 +9,9 @@ it is known whether a command had been sent when a connection broke. redis-py's 
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -61,6 +64,7 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def __init__(self, configuration: dsn.Configuration) -> None:
         super().__init__(configuration, _Node)
+        self._turns = _Turns()
 
     @property
     def primary(self) -> RedisBackend:
@@ -70,12 +74,12 @@ class RedisBackend(Servers["_Node"], Batches):
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
         self._check_open()
+        if self._plain is not None:
+            return command.read(self._plain.call(command))
         steps = self._in_steps(command)
         patience = self._patience(command)
         if steps is not None:
             return run(steps, lambda step: self.persist(step, patience))
-        if self.deadline is None:
-            return command.read(self._call(command))
         return self.persist(command, patience)
 
     def execute_many(self, pending: Sequence[Pending[object]]) -> None:
@@ -136,9 +140,9 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def close(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
-        self._closed = True
+        self._closed = self._nodes.ended = True
         for node in self._nodes:
-            node.close()
+            node.end()
 
     def __enter__(self) -> Self:
         return self
@@ -202,12 +206,13 @@ class RedisBackend(Servers["_Node"], Batches):
     def _enter_session(self, stack: ExitStack, watch: Sequence[bytes]) -> Session:
         topology = self._topology
         seat = Seat(self.go(topology.primary(TRANSACTION, watch)))
-        trial = Trial(self.configuration)
+        trial = Trial[_Node](self.configuration)
         while True:
             self.go(trial.begin_turn())
             try:
                 session = stack.enter_context(seat.node.session(watch))
             except RedisextError as error:
+                topology.heard(seat.node, error)
                 seat = self.go(topology.moved(trial, seat, TRANSACTION, watch, error))
             else:
                 return _RoutedSession(topology, seat.node, session, watch)
@@ -218,6 +223,7 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def _do(self, request: Request[_Node]) -> object:
         """What a request asks for."""
+        self._check_open()  # while it was searched, it may have been closed
         match request:
             case Call(seat, command):
                 return seat.node.call(command, asking=seat.asking)
@@ -228,28 +234,70 @@ class RedisBackend(Servers["_Node"], Batches):
                     session.commit(pending)
             case Ask(node, words):
                 return node.ask(words)
-            case Once(_, route):
-                self.go(route())
+            case Once(_, route, needed):
+                with self._turns.take(2 * self.configuration.socket_timeout):
+                    if needed():
+                        self._turns.keep_failure(lambda: self.go(route()))
         return None
+
+
+class _Turns:
+    """Has one thread find out what all want to know. Those who wait share what it has found, be it an error."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        # A signal handler may want to know it too.
+        self._lock = threading.RLock()
+        self._failed: tuple[float, RedisextError] | None = None
+
+    @contextmanager
+    def take(self, patience: float) -> Generator[None]:
+        """Wait for one's turn, for so many seconds at the most: to find out the same twice does no harm."""
+        if self._process != os.getpid():  # a thread that the forked child has not may have had its turn
+            self._begin()
+        came = time.monotonic()
+        lock = self._lock
+        taken = lock.acquire(timeout=patience)
+        try:
+            failed = self._failed
+            if failed is not None and failed[0] > came:
+                raise failures.once_more(failed[1])
+            yield
+        finally:
+            if taken:
+                lock.release()
+
+    def keep_failure(self, find: Callable[[], None]) -> None:
+        """Find out, and keep an error for those who wait."""
+        try:
+            find()
+        except RedisextError as error:
+            self._failed = time.monotonic(), error
+            raise
 
 
 def _call_together(parts: Mapping[Seat[_Node], Sequence[Pending[object]]]) -> list[RedisextError | None]:
     """Have several servers carry out their part: all are told before any is listened to."""
     unsaid: dict[Seat[_Node], RedisextError | None] = dict.fromkeys(parts)
-    with ExitStack() as stack:
-        begun: list[tuple[Seat[_Node], _Talk]] = []
-        # In the same order as everybody else, so that no two wait for each other's connections.
-        for seat in sorted(parts, key=lambda seat: (seat.node.where.host, seat.node.where.port)):
-            try:
-                loan = stack.enter_context(_Loan(seat.node))
-                begun.append((seat, loan.begin(parts[seat], asking=seat.asking)))
-            except RedisextError as error:
-                unsaid[seat] = error
-        for seat, talk in begun:
-            try:
-                talk.finish()
-            except RedisextError as error:
-                unsaid[seat] = error
+    # One connection to each at a time, and in the same order as everybody else: so no two wait for each other's.
+    for asking in (False, True):
+        seats = sorted((seat for seat in parts if seat.asking is asking), key=lambda seat: str(seat.node.where))
+        with ExitStack() as stack:
+            begun: list[tuple[Seat[_Node], _Talk]] = []
+            for seat in seats:
+                try:
+                    loan = stack.enter_context(_Loan(seat.node))
+                    begun.append((seat, loan.begin(parts[seat], asking=asking)))
+                except RedisextError as error:
+                    unsaid[seat] = error
+            for seat, talk in begun:
+                try:
+                    talk.finish()
+                except RedisextError as error:
+                    unsaid[seat] = error
     return list(unsaid.values())
 
 
@@ -326,6 +374,7 @@ class _PrimaryOnly(RedisBackend):
 
     def __init__(self, whole: RedisBackend) -> None:
         self._share(whole)
+        self._turns = whole._turns  # noqa: SLF001  # a view of one of its own kind
         self._whole = whole
 
     @property
@@ -391,13 +440,12 @@ class Connection:
     @classmethod
     def connect_to_master(cls) -> redis.Redis:
         """A redis-py client of the primary, with connections of its own."""
-        return _Node(cls.configuration()).client
+        return RedisBackend(cls.configuration()).client
 
     @classmethod
     def connect_to_slave(cls) -> redis.Redis:
         """A redis-py client of the replica, or of the primary where there is none."""
-        configuration = cls.configuration()
-        return _Node(next(iter(configuration.replicas), configuration)).client
+        return RedisBackend(cls.configuration()).replica_client
 
 
 def _settings(given: Mapping[str, object] | str) -> dsn.Configuration:
@@ -425,7 +473,8 @@ class _Node:
         """Close the connections to it, those in use too."""
         self._pool.disconnect()
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """The same, for good."""
         self._pool.close()
 
     def call(self, command: Command[object], *, asking: bool = False) -> Reply:
@@ -548,8 +597,9 @@ class _Loan:
 
     def _held(self, command: Command[object]) -> float | None:
         """How long (seconds) the reply to a command that blocks may take; None for ever."""
-        held = command.timeout
-        return None if held is None else held + self._where.socket_timeout
+        held, where = command.timeout, self._where
+        patience = where.socket_timeout + (where.wait_timeout if where.wait_replicas else 0)
+        return None if held is None else held + patience
 
     def _exchange(self, words: list[Words], *, held: Command[object] | None = None) -> list[Answer]:
         """Send all in one write, and read the answers. Raises :class:`Cut`."""

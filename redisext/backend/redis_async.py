@@ -42,7 +42,7 @@ from redisext.backoff import Patience
 from redisext.batch import AsyncBatches, Pending
 from redisext.command import Command, CursorLost, Reply, arun
 from redisext.dsn import Configuration
-from redisext.errors import ConfigurationError, RedisextError
+from redisext.errors import RedisextError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -77,13 +77,13 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         """Carry out *command*, on a replica if it only reads and there is one."""
         if self._loop is not asyncio.get_running_loop():
             self._begin()
+        if self._plain is not None:
+            return command.read(await self._plain.call(command))
         steps = self._in_steps(command)
+        patience = self._patience(command)
         if steps is not None:
-            patience = self._patience(command)
             return await arun(steps, lambda step: self.persist(step, patience))
-        if self.deadline is None:
-            return command.read(await self._call(command))
-        return await self.persist(command, self._patience(command))
+        return await self.persist(command, patience)
 
     async def execute_many(self, pending: Sequence[Pending[object]]) -> None:
         """Carry out all: those that only read on a replica, if there is one, the others on the primary."""
@@ -202,12 +202,13 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
     async def _enter_session(self, stack: AsyncExitStack, watch: Sequence[bytes]) -> AsyncSession:
         topology = self._topology
         seat = Seat(await self.go(topology.primary(TRANSACTION, watch)))
-        trial = Trial(self.configuration)
+        trial = Trial[_Node](self.configuration)
         while True:
             await self.go(trial.begin_turn())
             try:
                 session = await stack.enter_async_context(seat.node.session(watch))
             except RedisextError as error:
+                topology.heard(seat.node, error)
                 seat = await self.go(topology.moved(trial, seat, TRANSACTION, watch, error))
             else:
                 return _RoutedSession(topology, seat.node, session, watch)
@@ -228,7 +229,7 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
                     await session.commit(pending)
             case Ask(node, words):
                 return await node.ask(words)
-            case Once(name, route):
+            case Once(name, route, _):
                 await self._once(name, route)
         return None
 
@@ -248,16 +249,16 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         await asyncio.wait((task,))
         if task.cancelled():
             raise failures.closed(self.configuration)
-        task.result()
+        _result_of(task)
 
-    def _at_once(self, route: Route[_Node, R]) -> R:
-        """What a route comes to without a word to anybody."""
+    @staticmethod
+    def _at_once(route: Route[_Node, R]) -> R:
+        """What a route comes to without a word to anybody, by what is known."""
         try:
-            next(route)
+            while True:
+                next(route)
         except StopIteration as stop:
             return cast("R", stop.value)  # which is what a route gives
-        route.close()
-        raise ConfigurationError(f"{self!r} does not know yet who is the primary: await a command before its client")
 
     async def aclose(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
@@ -277,6 +278,10 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         await self.aclose()
+
+    def check_begun(self) -> None:
+        """Raise if it was closed, or belongs to another event loop."""
+        self._begin()
 
     def _begin(self) -> None:
         """Belong to the running loop, and be closed with it."""
@@ -310,10 +315,11 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
                     )
 
     async def _close(self) -> None:
+        self._nodes.ended = True
         for task in self._under_way.values():
             task.cancel()
         for node in self._nodes:
-            node.break_off()
+            node.end()
         for node in self._nodes:
             await node.wait_closed()
 
@@ -322,6 +328,14 @@ def _look_at(task: asyncio.Task[None]) -> None:
     # To ask for its error keeps asyncio from telling of it, if nobody waits for it any more.
     if not task.cancelled():
         task.exception()
+
+
+def _result_of(task: asyncio.Task[R]) -> R:
+    """What a task came to; to each who has waited for it, an error of its own, as what becomes of it differs."""
+    error = task.exception()
+    if isinstance(error, RedisextError):
+        raise failures.once_more(error)
+    return task.result()
 
 
 class _RoutedSession:
@@ -426,6 +440,7 @@ class _Steady:
         if not command.op.scans:
             return await self._whole.execute(command)
         if self._seat is not None:
+            self._whole.check_begun()
             return command.read(await self._go_on(self._seat, command))
         return await Patience(self._whole.deadline).apersist(partial(self._start, command))
 
@@ -572,8 +587,8 @@ class _Node:
         for channel in self._open:
             channel.break_off(redis.exceptions.ConnectionError("another server has taken over"))
 
-    def break_off(self) -> None:
-        """Close all connections, those in use too, for good."""
+    def end(self) -> None:
+        """The same, for good."""
         self.closed = True
         if self._attempt is not None:
             self._attempt.cancel()
@@ -598,7 +613,7 @@ class _Node:
         await asyncio.wait((attempt,))
         if attempt.cancelled():
             raise failures.closed(self.where)
-        return attempt.result()
+        return _result_of(attempt)
 
     def _connected(self, attempt: asyncio.Task[Channel]) -> None:
         self._attempt = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 from redisext.backend.cluster import Cluster
 from redisext.backend.recorded import Records, carried_out, popped_in_time
@@ -13,7 +13,7 @@ from redisext.backend.sentinel import Sentinel
 from redisext.backend.topology import Fixed, Node, Nodes, Topology
 from redisext.command import Command, Reply, Steps
 from redisext.dsn import Configuration
-from redisext.errors import ConfigurationError
+from redisext.errors import ConfigurationError, NotReplicated
 from redisext.waiting import A_SLICE, block_for
 
 __all__ = ["Servers", "Settings", "settings", "tls_context"]
@@ -33,6 +33,8 @@ class Servers(Generic[N]):
         # Where there is nothing to choose, nothing is asked.
         alone = configuration.topology == "server" and not configuration.replicas
         self._only: N | None = self._nodes.at(configuration) if alone else None
+        # And where nothing is tried again, it is asked at once.
+        self._plain: N | None = self._only if configuration.deadline is None else None
         self._closed = False
         self._records = Records(configuration) if configuration.exactly_once else None
 
@@ -44,6 +46,7 @@ class Servers(Generic[N]):
         self._records = whole._records
         self._spreads_reads = False
         self._only = whole._only
+        self._plain = whole._plain
 
     @property
     def deadline(self) -> float | None:
@@ -108,7 +111,11 @@ def _in_slices(command: Command[R]) -> Steps[R]:
     while True:
         left = A_SLICE if end is None else min(A_SLICE, end - time.monotonic())
         args = (*command.args[:-1], block_for(left))
-        reply = yield from Command(command.op, command.keys, args, _as_it_is, command.location)
+        try:
+            reply = yield from Command(command.op, command.keys, args, _as_it_is, command.location)
+        except NotReplicated as error:
+            error.command, error.result = command, command.read(cast("Reply", error.result))  # as it is
+            raise
         if reply is not None or (end is not None and time.monotonic() >= end):
             return command.read(reply)
 

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import itertools
 import time
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
@@ -32,7 +33,7 @@ from redisext.backoff import waits
 from redisext.command import Command, Reply, Wait
 from redisext.dsn import Configuration
 from redisext.errors import CrossSlot, RedisextError
-from redisext.pending import Pending
+from redisext.pending import Pending, without_overtaking
 
 if TYPE_CHECKING:
     from typing import Self
@@ -69,6 +70,10 @@ class Node(Protocol):
         """Close the connections to it, those in use too: it is not any more what they were made for."""
         ...
 
+    def end(self) -> None:
+        """The same, for good."""
+        ...
+
 
 N = TypeVar("N", bound=Node)
 R = TypeVar("R")
@@ -81,14 +86,31 @@ class Nodes(Generic[N]):
     def __init__(self, make: Callable[[Configuration], N]) -> None:
         self._make = make
         self._made: dict[Configuration, N] = {}
+        self._forgotten: list[weakref.ref[N]] = []
+        self.ended: bool = False
+        """Whether the backend was closed: then all that are made are."""
 
     def at(self, where: Configuration) -> N:
         """The node there."""
         node = self._made.get(where)
-        return node or self._made.setdefault(where, self._make(where))
+        if node is None:
+            node = self._made.setdefault(where, self._make(where))
+            if self.ended:
+                node.end()
+        return node
+
+    def keep(self, named: Collection[N]) -> None:
+        """Forget all others, which are gone, and close the connections to them."""
+        for where, node in tuple(self._made.items()):
+            if node not in named:
+                self._made.pop(where, None)
+                self._forgotten = [one for one in self._forgotten if one() is not None] + [weakref.ref(node)]
+                node.cut()
 
     def __iter__(self) -> Iterator[N]:
-        return iter(tuple(self._made.values()))
+        """All, also those that are forgotten and still in use."""
+        yield from tuple(self._made.values())
+        yield from (node for one in self._forgotten if (node := one()) is not None)
 
 
 # --- Requests
@@ -147,6 +169,8 @@ class Once(_Request[None], Generic[N]):
 
     name: str
     route: Callable[[], Route[N, None]]
+    needed: Callable[[], bool]
+    """Whether nobody has found it out meanwhile."""
 
 
 Request: TypeAlias = Call[N] | CallMany[N] | Commit[N] | Ask[N] | Once[N]
@@ -162,27 +186,28 @@ class Anew:
 ANEW: Final = Anew()
 
 
-class Trial:
+class Trial(Generic[N]):
     """How far one attempt has come on its way from node to node."""
 
     def __init__(self, where: Configuration) -> None:
-        self._end = time.monotonic() + (where.deadline or where.socket_timeout)
+        self._end = time.monotonic() + where.socket_timeout
         self._pauses = waits(_LONGEST_PAUSE)
         self.turn: int = 0
-        self.pausing: bool = False
-        """Whether to wait before the next turn: something is under way in a cluster."""
+        self.waits: bool = False
+        """Whether to wait before each turn from now on: something is under way in a cluster."""
+        self.seen: set[N] = set()
+        """Those that have sent it elsewhere."""
 
     def begin_turn(self) -> Generator[Wait, object, None]:
         """Go to the next node, or to the same after a pause."""
         self.turn += 1
-        if self.pausing:
-            self.pausing = False
+        if self.waits:
             yield from Wait(next(self._pauses))
 
     @property
     def over(self) -> bool:
         """Whether to give up: what is sent on so often goes in circles, and what takes so long does not end."""
-        return time.monotonic() >= self._end if self.pausing else self.turn >= _TURNS
+        return time.monotonic() >= self._end if self.waits else self.turn >= _TURNS
 
 
 _TURNS: Final = 16
@@ -201,7 +226,7 @@ class Topology(ABC, Generic[N]):
     def __init__(self, where: Configuration, nodes: Nodes[N]) -> None:
         self.where = where
         self.nodes = nodes
-        self._health = _Health[N]()
+        self._health = _Health[N](where.socket_connect_timeout + where.socket_timeout)
 
     @abstractmethod
     def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:
@@ -235,7 +260,7 @@ class Topology(ABC, Generic[N]):
     def unanswered(self) -> None:
         """A replica has not answered."""
 
-    def following(self, trial: Trial, seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:  # noqa: ARG002  # for a cluster
+    def following(self, trial: Trial[N], seat: Seat[N], error: RedisextError) -> Seat[N] | Anew | None:  # noqa: ARG002  # for a cluster
         """Where to go on after *error*; None if that could do harm, or would be of no use."""
         untouched = error.retriable and not error.sent
         return ANEW if self.fails_over and untouched and trial.turn == 1 else None
@@ -276,7 +301,7 @@ class Topology(ABC, Generic[N]):
         self, command: Command[object], failed: tuple[N, RedisextError] | None
     ) -> Route[N, tuple[Seat[N], Reply]]:
         name, keys = command.op.name, command.keys
-        trial = Trial(self.where)
+        trial = Trial[N](self.where)
         if failed is None:
             seat = Seat((yield from self.primary(name, keys)))
         else:
@@ -297,7 +322,7 @@ class Topology(ABC, Generic[N]):
 
     def call_many(self, pending: Sequence[Pending[object]], *, from_replicas: bool) -> Route[N, None]:
         """Carry out all, those that only read by replicas if that may be. Raises only if nothing was sent."""
-        trial = Trial(self.where)
+        trial = Trial[N](self.where)
         seats: dict[Pending[object], Seat[N]] = {}
         readings: dict[tuple[N, ...], _Reading[N]] = {}
         left = pending
@@ -318,7 +343,7 @@ class Topology(ABC, Generic[N]):
                 if reason is not None:
                     for one in its:
                         one.fail(failures.once_more(reason))
-                elif its[-1].succeeded:
+                if any(one.succeeded for one in its):
                     if reading is None:
                         self.answered()
                     else:
@@ -338,12 +363,12 @@ class Topology(ABC, Generic[N]):
                         again.add(one)
                     if isinstance(following, Seat):
                         seats[one] = following
-            left = [one for one in left if one in again]
+            left = without_overtaking(left, again.__contains__)
 
     def commit(self, pending: Sequence[Pending[object]]) -> Route[N, None]:
         """Carry out all together."""
         keys = list(dict.fromkeys(key for one in pending for key in one.command.keys))
-        trial = Trial(self.where)
+        trial = Trial[N](self.where)
         seat = Seat((yield from self.primary(TRANSACTION, keys)))
         while True:
             yield from trial.begin_turn()
@@ -353,9 +378,8 @@ class Topology(ABC, Generic[N]):
                 self.heard(seat.node, error)
                 seat = yield from self.moved(trial, seat, TRANSACTION, keys, error)
             else:
-                reason = self.refusal(seat.node, pending)
+                reason = self.refusal(seat.node, pending) or _refused_for_now(pending)
                 if reason is None:
-                    self.answered()
                     return
                 try:
                     seat = yield from self.moved(trial, seat, TRANSACTION, keys, reason)
@@ -369,27 +393,30 @@ class Topology(ABC, Generic[N]):
         for one in pending:
             if isinstance(one.error, RedisextError):
                 self.heard(node, one.error)
+        if any(one.succeeded for one in pending):
+            self.answered()
         return None
 
     def check_together(self, what: str, keys: Sequence[bytes]) -> None:
         """Raise :exc:`~redisext.errors.CrossSlot` if *keys* are not all at one primary."""
 
     def moved(
-        self, trial: Trial, seat: Seat[N], what: str, keys: Sequence[bytes], error: RedisextError
+        self, trial: Trial[N], seat: Seat[N], what: str, keys: Sequence[bytes], error: RedisextError
     ) -> Route[N, Seat[N]]:
         """Where to go on after *error*; raises it if nowhere."""
         following = self.following(trial, seat, error)
+        if isinstance(following, Seat) and following.asking and what is TRANSACTION:
+            trial.waits = True  # it cannot be carried out by both: it waits until the key has moved
+            following = ANEW
         if following is None or trial.over:
             raise self.ending(what, keys, error) from error.__cause__
         if isinstance(following, Seat):
-            if not following.asking or what is not TRANSACTION:
-                return following
-            trial.pausing = True  # a transaction cannot be carried out by both: it waits until the key has moved
+            return following
         try:
             node = yield from self.primary(what, keys)
         except RedisextError:
             raise self.ending(what, keys, error) from error.__cause__
-        if node is seat.node and not trial.pausing:
+        if node is seat.node and not trial.waits:
             raise error
         return Seat(node)
 
@@ -468,8 +495,7 @@ class Topology(ABC, Generic[N]):
             return True
         if not error.retriable:
             return False
-        if node not in reading.tried:  # it fails once, however many commands it was to carry out
-            self._health.failed(node)
+        self._health.failed(node)
         reading.tried.add(node)
         reading.failure = error
         self.unanswered()
@@ -478,6 +504,14 @@ class Topology(ABC, Generic[N]):
     def _unread(self, reading: _Reading[N]) -> RedisextError | None:
         """Why nothing is read, where no replica has answered and the primary shall not."""
         return None if self.where.fallback_to_primary else reading.failure
+
+
+def _refused_for_now(pending: Sequence[Pending[object]]) -> RedisextError | None:
+    """Why nothing of a transaction was carried out, if another may carry it out."""
+    errors = [one.error for one in pending]
+    if all(isinstance(one, RedisextError) and one.retriable and not one.sent for one in errors):
+        return next((one for one in errors if isinstance(one, RedisextError)), None)
+    return None
 
 
 TRANSACTION: Final = "a transaction"
@@ -494,7 +528,10 @@ class _Reading(Generic[N]):
 class _Health(Generic[N]):
     """Which replicas answer. They take turns; one that fails is left alone for a while, longer each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, probe: float) -> None:
+        self._probe = probe
+        """For how long (seconds) one may try whether another is back."""
+        self._failed_at: dict[N, float] = {}
         self._turn = itertools.count()
         self._until: dict[N, float] = {}
         self._pause: dict[N, float] = {}
@@ -510,6 +547,9 @@ class _Health(Generic[N]):
             return ordered
         now = time.monotonic()
         up = [node for node in ordered if self._until.get(node, 0) <= now]
+        for node in up:
+            if node in self._until:
+                self._until[node] = now + self._probe  # one sees whether it is back, and the others leave it alone
         # Where all are down, the one that was so for the longest time may be up again.
         return up or sorted(ordered, key=lambda node: self._until.get(node, 0))
 
@@ -530,8 +570,12 @@ class _Health(Generic[N]):
 
     def failed(self, node: N) -> None:
         """It does not answer, or should not."""
+        now = time.monotonic()
+        if self._failed_at.get(node, 0) + _REST / 2 > now:
+            return  # with others that were under way, of which that is known already
+        self._failed_at[node] = now
         pause = self._pause[node] = min(_LONGEST_REST, 2 * self._pause.get(node, _REST / 2))
-        self._until[node] = time.monotonic() + pause
+        self._until[node] = now + pause
         self._seen.pop(node, None)
 
     def answered(self, node: N) -> None:
