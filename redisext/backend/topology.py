@@ -343,7 +343,7 @@ class Topology(ABC, Generic[N]):
                 if reason is not None:
                     for one in its:
                         one.fail(failures.once_more(reason))
-                elif any(one.succeeded for one in its):
+                if any(one.succeeded for one in its):
                     if reading is None:
                         self.answered()
                     else:
@@ -495,8 +495,7 @@ class Topology(ABC, Generic[N]):
             return True
         if not error.retriable:
             return False
-        if node not in reading.tried:  # it fails once, however many commands it was to carry out
-            self._health.failed(node)
+        self._health.failed(node)
         reading.tried.add(node)
         reading.failure = error
         self.unanswered()

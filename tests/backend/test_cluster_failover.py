@@ -30,7 +30,7 @@ from tests.backend.observe import calls
 from tests.backend.test_cluster import follow, one_key_for_each_node
 from tests.backend.test_deadline import TurnsAway
 from tests.blocks import DRIVERS, Added, Driver, add_all
-from tests.clusters import Cluster
+from tests.clusters import Cluster, Node
 from tests.sentinels import How
 from tests.servers import RedisServer, free_port, wait_until
 from tests.threads import start
@@ -447,7 +447,7 @@ class TestClosing:
                 counting.result(LONG)
 
     def test_while_it_asks_one_that_is_silent(self, made: MakesDrivers) -> None:
-        with RedisServer("--cluster-enabled", "yes") as silent:
+        with Node(password="", certificate=None) as silent:
             driver = made(f"redis+cluster://127.0.0.1:{silent.port}", socket_timeout=LONG, deadline=LONG)
             silent.pause()
             counting = start(partial(driver.execute, Counter[int]("hits", driver.url).commands.incr()))

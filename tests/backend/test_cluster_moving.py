@@ -311,14 +311,14 @@ class TestWaiting:
         driver = made(cluster.url, socket_timeout=SOON)
         added = Added(
             hits(driver, MOVED).incr(),
-            Lock(LEFT, driver.url).commands.release("nobody"),
             hits(driver, LEFT).incr(),
+            Lock(LEFT, driver.url).commands.release("nobody"),
             hits(driver, "elsewhere").incr(),
         )
         with pytest.raises(BatchError, match=r"^1 of 4 commands of the batch failed") as failed:
             driver.fill("batch", added)
         assert failed.value.retriable
-        assert [added.pending[number].result() for number in (0, 2, 3)] == [2, 2, 1]
+        assert [added.pending[number].result() for number in (0, 1, 3)] == [2, 2, 1]
 
     def test_transact_of_a_key_that_has_moved_beside_one_that_has_not(
         self, cluster: Cluster, made: MakesDrivers
