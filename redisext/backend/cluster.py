@@ -50,7 +50,7 @@ class Cluster(Topology[N]):
         self._seeds = tuple(nodes.at(where.at(*one)) for one in where.hosts)
         self._shards: list[_Shard[N] | None] = []
         """For each slot; empty as long as nobody was asked."""
-        self._primaries: tuple[N, ...] = ()
+        self._primaries: dict[N, _Shard[N]] = {}
         self._others: tuple[N, ...] = ()
         """Replicas, as nodes that may be asked who has what."""
         self._learned_at = -_REPLICAS_LAST
@@ -69,7 +69,7 @@ class Cluster(Topology[N]):
         if self._in_doubt or not self._shards:
             yield from Once("who has which slots", self._find_out, self._is_unknown)
         shard = self._shards[number]
-        return self._primaries[0] if shard is None else shard.primary
+        return next(iter(self._primaries)) if shard is None else shard.primary
 
     def replicas(self, keys: Sequence[bytes]) -> Route[N, tuple[N, ...]]:
         """Those of the one that has the slot."""
@@ -102,10 +102,18 @@ class Cluster(Topology[N]):
 
     def heard(self, node: N, error: RedisextError) -> None:
         """There is reason to doubt."""
-        if failures.has_moved(error):  # of many slots that are moved, not each is reason to ask
-            self._in_doubt = self._in_doubt or time.monotonic() - self._learned_at > _OFTEN
+        cause, now = error.__cause__, time.monotonic()
+        if isinstance(cause, redis.exceptions.MovedError):
+            owner = self._named_by(node, cause)
+            if self._shards:
+                self._shards[cause.slot_id] = self._primaries.get(owner) or _Shard(owner)
+            self._moved[cause.slot_id] = now, owner
+            # Of many slots that are moved, not each is reason to ask.
+            self._in_doubt = self._in_doubt or now - self._learned_at > _OFTEN
+        elif isinstance(cause, redis.exceptions.AskError):
+            self._leaving[cause.slot_id] = now
         elif isinstance(error, NotReplicated):  # as where a replica is down; or it is no primary any more
-            self._in_doubt = self._in_doubt or time.monotonic() - self._learned_at > _SETTLES
+            self._in_doubt = self._in_doubt or now - self._learned_at > _SETTLES
         elif not (failures.is_redirected(error) or failures.is_exhausted(error)) and (error.retriable or error.sent):
             self._in_doubt = True
             self._silent.add(node)
@@ -122,19 +130,18 @@ class Cluster(Topology[N]):
             return ANEW
         if not isinstance(cause, redis.exceptions.AskError):
             return super().following(trial, seat, error)
-        # Without a host, it is the one that says so.
-        host = seat.node.where.host if cause.host in ("", "?") else cause.host
-        node = self.nodes.at(self.where.at(host, cause.port))
+        node = self._named_by(seat.node, cause)
         moved = isinstance(cause, redis.exceptions.MovedError)
         # Who sends it back does not know yet what the other one knows.
         trial.waits = trial.waits or (moved and node in trial.seen)
         trial.seen.add(seat.node)
-        if not moved:
-            self._leaving[cause.slot_id] = time.monotonic()
-        elif self._shards:
-            self._shards[cause.slot_id] = _Shard(node)
-            self._moved[cause.slot_id] = time.monotonic(), node
         return Seat(node, asking=not moved)
+
+    def _named_by(self, node: N, cause: redis.exceptions.AskError) -> N:
+        """The node to which *node* sends a command."""
+        # Without a host, it is the one that says so.
+        host = node.where.host if cause.host in ("", "?") else cause.host
+        return self.nodes.at(self.where.at(host, cause.port))
 
     def ending(self, what: str, keys: Sequence[bytes], error: RedisextError) -> RedisextError:
         """What to raise where *error* is not followed: of what is on the move, that it may be tried again."""
@@ -197,7 +204,7 @@ class Cluster(Topology[N]):
 
     def _learn(self, node: N, answer: Answer) -> None:
         shards: list[_Shard[N] | None] = [None] * SLOTS
-        primaries: dict[N, None] = {}
+        primaries: dict[N, _Shard[N]] = {}
         others: dict[N, None] = {}
         readers: set[N] = set()
         for first, last, (primary, *replicas) in _ranges(node.where.host, answer):
@@ -207,26 +214,25 @@ class Cluster(Topology[N]):
                 if self.where.read_from_replicas
                 else (),
             )
-            primaries[shard.primary] = None
+            primaries[shard.primary] = shard
             readers.update(shard.replicas)
             others.update((self.nodes.at(self.where.at(*one)), None) for one in replicas)
             shards[first : last + 1] = [shard] * (last + 1 - first)
         if not primaries:  # it knows of nobody but itself
-            primaries[node] = None
+            primaries[node] = _Shard(node)
         now = time.monotonic()
         # What nodes have just said of single slots is newer than what one that has not heard of it tells.
         self._moved = {number: told for number, told in self._moved.items() if now - told[0] < _SETTLES}
         for number, (_, owner) in self._moved.items():
             named = shards[number]
             if named is None or named.primary is not owner:
-                shards[number] = _Shard(owner)
-                primaries[owner] = None
+                shards[number] = primaries.setdefault(owner, _Shard(owner))
         self._leaving = {number: at for number, at in self._leaving.items() if now - at < _LEAVES}
         for one in self._primaries:
             if one not in primaries:
                 one.cut()
         self._silent.discard(node)
-        self._primaries, self._others, self._shards = tuple(primaries), tuple(others), shards
+        self._primaries, self._others, self._shards = primaries, tuple(others), shards
         self._learned_at = now
         self.nodes.keep({*self._seeds, *primaries, *others, *readers})
 

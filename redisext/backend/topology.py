@@ -282,8 +282,8 @@ class Topology(ABC, Generic[N]):
             reading = _Reading[N]()
             if failed is not None and not self._pass_on(*failed, reading):
                 raise failed[1]
-            replicas = yield from self.replicas(command.keys)
-            while (node := (yield from self._reader(replicas, reading))) is not None:
+            # Who they are is asked each time: they may be others by then.
+            while (node := (yield from self._reader((yield from self.replicas(command.keys)), reading))) is not None:
                 try:
                     reply = yield from Call(Seat(node), command)
                 except RedisextError as error:

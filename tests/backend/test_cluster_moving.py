@@ -138,7 +138,7 @@ class TestMoved:
         asked = called(cluster.nodes, "cluster|slots")
         for _ in range(100):
             driver.execute(hits(driver, LEFT).incr())
-        assert called(cluster.nodes, "cluster|slots") == asked + 1
+        assert called(cluster.nodes, "cluster|slots") <= asked + 1
 
     def test_who_waits_in_pop_wait_follows(self, cluster: Cluster, driver: Driver) -> None:
         jobs = Queue[str](LEFT, driver.url).commands

