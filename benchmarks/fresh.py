@@ -1,0 +1,96 @@
+"""What can be measured only once in a process: the first import, the first commands, the memory at its peak.
+
+python -m benchmarks.fresh HOST PORT start PACKAGE MODULE CLASS
+python -m benchmarks.fresh HOST PORT fill|memory COUNT MODULE CLASS
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+MEGABYTE: Final = 1 << 20
+AT_ONCE: Final = 10_000
+
+
+def start(host: str, port: str, package: str, module: str, name: str) -> dict[str, float]:
+    """Milliseconds: the import beyond that of redis-py and pydantic, the first commands from nothing to the reply."""
+    importlib.import_module("redis")
+    importlib.import_module("pydantic")
+    began = time.perf_counter()
+    importlib.import_module(package)
+    imported = time.perf_counter()
+    kind, make = maker(host, port, module, name)
+    figures = {"import": (imported - began) * 1e3}
+    for what, payload, method in (
+        ("increment", "int", "counter_increment"),
+        ("push, then pop a model", "model", "queue_push_pop"),
+    ):
+        if hasattr(kind, method) and payload in kind.payloads:
+            began = time.perf_counter()
+            client = make(payload)
+            getattr(client, method)()
+            figures[what] = (time.perf_counter() - began) * 1e3
+            client.close()
+    return figures
+
+
+def fill(host: str, port: str, count: str, module: str, name: str) -> dict[str, float]:
+    """Put elements there."""
+    _, make = maker(host, port, module, name)
+    client = make("model")
+    client.forget()
+    for _ in range(int(count) // AT_ONCE):
+        client.queue_load(AT_ONCE)
+    client.close()
+    return {}
+
+
+def memory(host: str, port: str, count: str, module: str, name: str) -> dict[str, float]:
+    """Megabytes that going through all of them takes beyond what the process had, when it had looked at one."""
+    _, make = maker(host, port, module, name)
+    client = make("model")
+    client.queue_size()
+    with_nothing = resident()
+    seen = sum(1 for _ in client.queue_iterate())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    client.forget()
+    client.close()
+    assert seen == int(count)
+    return {"megabytes": (peak - with_nothing) / MEGABYTE}
+
+
+def maker(host: str, port: str, module: str, name: str) -> tuple[Any, Callable[[str], Any]]:
+    from benchmarks.client import Server  # noqa: PLC0415  # not before what is timed
+    from benchmarks.payload import PAYLOADS  # noqa: PLC0415  # as above
+
+    redis = importlib.import_module("redis")
+    kind = getattr(importlib.import_module(module), name)
+    server = Server(host, int(port), redis.Redis(host=host, port=int(port)))
+
+    def make(payload: str) -> Any:
+        return kind(server, PAYLOADS[payload], f"fresh/{name}/{payload}")
+
+    return kind, make
+
+
+def resident() -> int:
+    """Bytes of this process in memory, now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def main(host: str, port: str, what: str, *arguments: str) -> None:
+    measure = {"start": start, "fill": fill, "memory": memory}[what]
+    print(json.dumps(measure(host, port, *arguments)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
