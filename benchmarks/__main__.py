@@ -27,7 +27,7 @@ from benchmarks import environments, plot, report
 from benchmarks.environments import ROOT, Environment
 from benchmarks.operations import OPERATIONS, TASKS, THREADS, How, Operation
 from benchmarks.results import Figure, Results, Row, quartiles
-from benchmarks.targets import IMPORT, MEMORY
+from benchmarks.targets import IMPORTS, MEMORY
 from tests.servers import RedisServer
 
 CONTROLS: Final = {False: "redis-py", True: "redis.asyncio"}
@@ -132,22 +132,28 @@ class Bench:
     def fresh(self, rounds: int) -> list[Figure]:
         """Imports and first commands, each in a process of its own; all clients take turns."""
         values: dict[tuple[str, str], list[float]] = defaultdict(list)
-        timed = [
+        packaged = [
             (environment, client, about)
             for environment in (self.here, *self.others)
             for client, about in environment.clients.items()
-            if about["package"] and (environment is self.here or client != CONTROLS[False])
+            if about["package"] and (environment is self.here or client not in self.here.clients)
         ]
         for number in range(-1, rounds):  # once before, so that all is compiled
-            random.shuffle(timed)
-            for environment, client, about in timed:
+            random.shuffle(packaged)
+            for environment, client, about in packaged:
                 tell(f"first import and commands, {number + 1} of {rounds}: {client}")
-                start = environment.fresh("start", about["package"], about["module"], about["class"])
-                for what, value in start.items():
-                    if number >= 0 and (what != IMPORT or about["imports"]):
+                found: dict[str, float] = {}
+                if about["imported alone"]:
+                    for what, model in IMPORTS.items():
+                        took = environment.fresh("imports", about["package"], model)
+                        found |= {what: took["wall"], f"{what}, CPU": took["CPU"]}
+                for what, wall in environment.fresh("start", about["module"], about["class"]).items():
+                    found[f"first command: {what}"] = wall
+                for what, value in found.items():
+                    if number >= 0:
                         values[what, client].append(value)
         return [
-            Figure(what=IMPORT if what == IMPORT else f"first command: {what}", client=client, unit="ms", values=found)
+            Figure(what=what, client=client, unit="ms", values=found)
             for (what, client), found in sorted(values.items())
         ]
 
@@ -182,6 +188,7 @@ def run(rounds: int, only: str, *, quick: bool) -> Results:
             server=f"Redis {'.'.join(map(str, server.version))}",
             redis_py={one.name: one.about["redis-py"] for one in (here, *others)},
             rounds=rounds,
+            whole=not (only or quick),
             note=" Quick: a tenth of what the titles say." if quick else "",
             clients={name: about["about"] for one in (here, *others) for name, about in one.clients.items()},
             not_run=missing,
@@ -197,8 +204,8 @@ def run(rounds: int, only: str, *, quick: bool) -> Results:
             for client, why in environment.ask("end").items():
                 results.not_run[f"{client}, at the end"] = why
         results.rows = [row for case in cases for row in bench.rows(case)]
-        if only in f"{IMPORT}, first command":
-            results.figures += bench.fresh(rounds)
+        if any(only in what for what in (*IMPORTS, "first command")):
+            results.figures += bench.fresh(max(rounds // 3, 3))
         if only in MEMORY and not quick:
             results.figures += bench.memory()
         results.seconds = time.monotonic() - began

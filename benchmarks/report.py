@@ -17,25 +17,29 @@ END: Final = "<!-- until here -->"
 
 def text(results: Results) -> Iterator[str]:
     """All of it, a line for each client in each case."""
-    yield f"{'time by that of the control':<42}{'':<26}{'wall':>6}  {'(quartiles)':<17}{'CPU':>6}{'one, us':>11}"
+    yield f"{'time by that of the control':<42}{'':<36}{'wall':>6}  {'(quartiles)':<17}{'CPU':>6}{'one, us':>11}"
     for what, rows in by_case(results):
         yield what
         for row in rows:
             low, middle, high = quartiles(row.wall)
             part = f"   measured on {row.share:.0%} of it" if row.share < 1 else ""
             yield (
-                f"{'':<42}{row.client:<26}{middle:>6.2f}  {f'({low:.2f} to {high:.2f})':<17}"
+                f"{'':<42}{row.client:<36}{middle:>6.2f}  {f'({low:.2f} to {high:.2f})':<17}"
                 f"{quartiles(row.cpu)[1]:>6.2f}{row.microseconds:>11.1f}{part}"
             )
     for figure in results.figures:
         low, middle, high = quartiles(figure.values)
-        yield f"{figure.what:<42}{figure.client:<26}{middle:>6.1f} {figure.unit} ({low:.1f} to {high:.1f})"
+        yield f"{figure.what:<54}{figure.client:<24}{middle:>6.1f} {figure.unit} ({low:.1f} to {high:.1f})"
     yield ""
     yield f"{'to reach':<74}{'beside':<22}{'wanted':>8}{'measured':>10}  {'(quartiles)':<18}"
-    for target in targets(results):
-        yield f"{target.what:<74}{target.beside:<22}{wanted(target):>8}{measured(target):<30}{verdict(target)}"
+    for target in shown(results):
+        yield f"{target.what:<74}{target.beside:<22}{wanted(target):>8}{measured(target):<32}{verdict(target)}"
     for name, why in results.not_run.items():
         yield f"not run: {name}: {why}"
+
+
+def shown(results: Results) -> Iterator[Target]:
+    return (target for target in targets(results) if target.measured or results.whole)
 
 
 def markdown(results: Results) -> Iterator[str]:
@@ -48,7 +52,7 @@ def markdown(results: Results) -> Iterator[str]:
         ["what", "beside", "at most", "measured (quartiles)", ""],
         (
             [target.what, target.beside, wanted(target), measured(target).strip(), verdict(target)]
-            for target in targets(results)
+            for target in shown(results)
         ),
     )
     yield ""

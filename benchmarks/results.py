@@ -44,6 +44,9 @@ class Results(BaseModel):
     server: str
     redis_py: dict[str, str]
     rounds: int
+    whole: bool = True
+    """Whether nothing was left out."""
+
     seconds: float = 0
     note: str = ""
     clients: dict[str, str] = {}

@@ -74,7 +74,7 @@ class Worker:
                 kind.title: {
                     "about": kind.about,
                     "package": kind.package,
-                    "imports": "package" in vars(kind),
+                    "imported alone": "package" in vars(kind) and self.kinds[kind] != self.controls,
                     "module": module,
                     "class": kind.__name__,
                 }

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 class RedisPy(Client[T]):
     title = "redis-py"
-    package = "redis"  # which is there before the clock starts
+    package = "redis"
     about = "the same commands on ready-made bytes"
 
     def __init__(self, server: Server, payload: Payload[T], key: str) -> None:
