@@ -162,6 +162,8 @@ class Bench:
         figures: list[Figure] = []
         for environment in (self.here, *self.others):
             for client, about in environment.clients.items():
+                if environment is not self.here and client in self.here.clients:
+                    continue
                 load = self.results.row("bulk load 100,000: queue", "model", client)
                 iterate = self.results.row("iterate 100,000: queue", "model", client)
                 if not load or not iterate or load.share * iterate.share < 1 or client == "Redisext, embedded":
@@ -234,7 +236,7 @@ def main() -> None:
         results = run(3 if options.quick else options.rounds, options.only, quick=options.quick)
     print("\n".join(report.text(results)))
     if options.json:
-        options.json.write_text(results.model_dump_json(indent=1) + "\n")
+        options.json.write_text(results.model_dump_json() + "\n")
     if options.docs:
         report.renew(ROOT / "docs" / "performance.md", results)
         plot.draw(results, ROOT / "docs" / "performance.svg")

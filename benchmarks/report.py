@@ -61,7 +61,8 @@ def markdown(results: Results) -> Iterator[str]:
         if not rows:
             continue
         control = "redis.asyncio" if awaits else "redis-py"
-        clients = [name for name in dict.fromkeys(row.client for row in rows) if name != control]
+        clients = [row.client for row in rows if row.client != control and not is_control_elsewhere(row)]
+        clients = list(dict.fromkeys(clients))
         yield f"### {title}"
         yield ""
         yield f"Wall time by that of {control} on ready-made bytes, median and quartiles."
@@ -75,6 +76,13 @@ def markdown(results: Results) -> Iterator[str]:
         yield ""
         yield from table(["", *clients], (cpu_line(what, its, clients) for what, its in by_case(results, awaits)))
         yield ""
+    yield "### redis-py in the neighbours' environments"
+    yield ""
+    yield "By the control, the median of all cases: how much of a neighbour's time is its redis-py."
+    yield ""
+    elsewhere = list(dict.fromkeys(row.client for row in results.rows if is_control_elsewhere(row)))
+    yield from table(["", "wall", "CPU"], (elsewhere_line(results, client) for client in elsewhere))
+    yield ""
     yield "### In a fresh process"
     yield ""
     yield from table(
@@ -86,6 +94,16 @@ def markdown(results: Results) -> Iterator[str]:
         yield "### Not run"
         yield ""
         yield from table(["client", "why"], ([name, escaped(why)] for name, why in results.not_run.items()))
+
+
+def is_control_elsewhere(row: Row) -> bool:
+    return row.client.startswith(("redis-py ", "redis.asyncio "))
+
+
+def elsewhere_line(results: Results, client: str) -> list[str]:
+    rows = [row for row in results.rows if row.client == client]
+    walls, cpus = ([quartiles(times)[1] for times in its] for its in ([r.wall for r in rows], [r.cpu for r in rows]))
+    return [client, f"{quartiles(walls)[1]:.2f}", f"{quartiles(cpus)[1]:.2f}"]
 
 
 def wall_line(what: str, rows: list[Row], control: str, clients: list[str]) -> list[str]:

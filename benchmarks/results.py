@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 Quartiles = tuple[float, float, float]
+
+Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
+"""The file is kept, and read by people."""
 
 
 class Row(BaseModel):
@@ -20,9 +24,9 @@ class Row(BaseModel):
     payload: str
     client: str
     environment: str
-    wall: list[float]
-    cpu: list[float]
-    microseconds: float
+    wall: list[Rounded]
+    cpu: list[Rounded]
+    microseconds: Rounded
     share: float = 1
 
     @property
@@ -36,7 +40,7 @@ class Figure(BaseModel):
     what: str
     client: str
     unit: str
-    values: list[float]
+    values: list[Rounded]
 
 
 class Results(BaseModel):
