@@ -2,17 +2,18 @@
 # each environment is made here, under .venv/, and made anew when pyproject.toml has changed.
 
 PYTHON ?= python3
-ROUNDS ?= 41
+ROUNDS ?= 15
 MINUTES ?= 20
 TIMES ?= 20
 VERSIONS := 3.11 3.12 3.13 3.14
 BIN := .venv/test/bin
+NEIGHBOURS := $(shell sed -nE 's/^([a-z0-9_]+) .*/\1/p' benchmarks/neighbours.txt)
 # One process for each processor, with servers of its own; one that has done its share takes from another's.
 PYTEST := pytest --numprocesses auto --dist worksteal
 # It asks the `python` on PATH where the packages are; --verifytypes heeds nothing else.
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-.PHONY: help demo bench faults failovers test lint typing test-lowest test-all-interpreters clean
+.PHONY: help demo bench neighbours faults failovers test lint typing test-lowest test-all-interpreters clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -23,8 +24,11 @@ help: ## list the targets
 demo: .venv/demo/ready ## run the example, on a store inside its own process
 	.venv/demo/bin/python -m examples.access_log
 
-bench: .venv/bench/ready ## compare the speed with that of other clients, on a server of its own; ROUNDS=41
-	.venv/bench/bin/python -m benchmarks --rounds $(ROUNDS)
+bench: .venv/bench/ready neighbours ## compare the speed with that of other clients, and renew docs/performance.md; ROUNDS=15
+	.venv/bench/bin/python -m benchmarks --rounds $(ROUNDS) --json docs/performance.json --docs
+
+# One that cannot be installed is named, with the reason, by the benchmarks.
+neighbours: $(NEIGHBOURS:%=.venv/bench-%/ready)
 
 faults: .venv/test/ready ## a long run under faults of the network and of the server; MINUTES=20
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) --exactly-once --deadline 10
@@ -85,8 +89,9 @@ find_python = python=; for candidate in $(1); do \
 .venv/lowest/ready: CANDIDATES = python3.11 $(PYTHON)
 .venv/%/ready: CANDIDATES = $(PYTHON) $(VERSIONS:%=python%)
 
-.venv/%/ready: pyproject.toml
-	@$(call find_python,$(CANDIDATES),>= (3, 11)); \
+# $(make_environment) makes a new one in the target's folder.
+define make_environment
+$(call find_python,$(CANDIDATES),>= (3, 11)); \
 	if test -z "$$python"; then \
 		echo "No Python 3.11 or newer with venv and ensurepip among: $(CANDIDATES)." >&2; \
 		echo "Install one (Debian: apt-get install python3-venv), or name it: make PYTHON=..." >&2; \
@@ -94,7 +99,18 @@ find_python = python=; for candidate in $(1); do \
 	fi; \
 	echo "$(@D): a new environment, on $$("$$python" --version)"; \
 	"$$python" -m venv --clear $(@D)
+endef
+
+.venv/%/ready: pyproject.toml
+	@$(make_environment)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(INSTALL)
+	@touch $@
+
+# What cannot be installed is tried again by `make clean bench`.
+$(NEIGHBOURS:%=.venv/bench-%/ready): .venv/bench-%/ready: benchmarks/neighbours.txt
+	@$(make_environment)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$$(sed -n 's/^$* //p' $<) 2> $(@D)/log || mv $(@D)/log $(@D)/not-installed
 	@touch $@
 
 # Each "name[extra]>=1.2" of pyproject.toml as "name==1.2".

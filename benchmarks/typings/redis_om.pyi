@@ -1,0 +1,19 @@
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Self
+
+from pydantic import BaseModel
+from redis import Redis
+
+def get_redis_connection(*, host: str, port: int) -> Redis: ...
+
+class HashModel(BaseModel):
+    pk: str
+    Meta: ClassVar[type]
+    def __init_subclass__(cls, *, index: bool = ...) -> None: ...
+    def save(self) -> Self: ...
+    @classmethod
+    def get(cls, pk: str) -> Self: ...
+    @classmethod
+    def add(cls, models: Iterable[HashModel]) -> list[Self]: ...
+    @classmethod
+    def all_pks(cls) -> Iterator[str]: ...
