@@ -35,6 +35,7 @@ from redis.connection import Connection as TCPConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from redisext.backend.servers import Settings, settings, tls_context
+from redisext.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import hiredis
@@ -164,7 +165,12 @@ class _UnixConnection(Connection, UnixDomainSocketConnection):
 
 class _TLSConnection(Connection, SSLConnection):
     def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
-        return tls_context(self.where).wrap_socket(sock, server_hostname=self.host)
+        try:
+            context = tls_context(self.where)
+        except ConfigurationError:
+            sock.close()  # which redis-py would leave open
+            raise
+        return context.wrap_socket(sock, server_hostname=self.host)
 
 
 _KINDS: Final[Mapping[str, type[Connection]]] = {"tcp": _TCPConnection, "unix": _UnixConnection, "tls": _TLSConnection}

@@ -68,6 +68,8 @@ def _certificate(error: Exception) -> ssl.SSLCertVerificationError | None:
 
 
 def _unreachable(where: Configuration, error: Exception) -> RedisextError:
+    if isinstance(error.__cause__, ConfigurationError):  # which redis-py takes for a failure to connect
+        return once_more(error.__cause__)
     if isinstance(error, (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)):
         return ConfigurationError(f"{where} refused the user or the password")
     if isinstance(error, redis.exceptions.NoPermissionError):
@@ -84,9 +86,11 @@ def _unreachable(where: Configuration, error: Exception) -> RedisextError:
         reason = certificate.verify_message.rstrip(".")
         way_out = _CERTIFICATES.get(certificate.verify_code, "ssl_ca_certs names a file of the authorities to trust")
         return ConnectionFailed(f"the certificate of {where} was refused: {reason}; {way_out}")
-    if _is_without_certificate(error):
+    if _is_about_ours(error):
         return ConfigurationError(
-            f"{where} asks for a client's certificate: ssl_certfile and ssl_keyfile name the files of one ({error})"
+            f"{where} refuses the certificate of ssl_certfile {where.ssl_certfile!r}: {error}"
+            if where.ssl_certfile
+            else f"{where} asks for a client's certificate: ssl_certfile and ssl_keyfile name its files ({error})"
         )
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return ConnectionFailed(f"{where} is not ready yet: {error}")
@@ -102,9 +106,12 @@ _CERTIFICATES: Final = {
 """What to do, for OpenSSL's number of what is wrong with a certificate."""
 
 
-def _is_without_certificate(error: Exception) -> bool:
-    """Whether the server wants to see a certificate; with TLS 1.3 it says so when the handshake is over."""
-    return "CERTIFICATE_REQUIRED" in str(error)
+def _is_about_ours(error: Exception) -> bool:
+    """Whether the server wants to see a certificate, or another one; with TLS 1.3 it says so after the handshake."""
+    return any(alert in str(error) for alert in _ALERTS)
+
+
+_ALERTS: Final = ("ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_", "CERTIFICATE_REQUIRED")
 
 
 def once_more(error: RedisextError) -> RedisextError:
@@ -202,7 +209,7 @@ def is_exhausted(error: Exception) -> bool:
 
 def broken(where: Configuration, command: Command[object], error: Exception, *, sent: bool) -> RedisextError:
     """The connection broke, or the reply did not come in time."""
-    if _is_without_certificate(error):
+    if _is_about_ours(error):
         return unreachable(where, error)
     if sent and not command.op.repeatable:
         return unknown(where, command, error)

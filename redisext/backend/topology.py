@@ -547,9 +547,8 @@ class _Health(Generic[N]):
             return ordered
         now = time.monotonic()
         up = [node for node in ordered if self._until.get(node, 0) <= now]
-        for node in up:
-            if node in self._until:
-                self._until[node] = now + self._probe  # one sees whether it is back, and the others leave it alone
+        if up and up[0] in self._until:  # one sees whether it is back, and the others leave it alone
+            self._until[up[0]] = now + self._probe
         # Where all are down, the one that was so for the longest time may be up again.
         return up or sorted(ordered, key=lambda node: self._until.get(node, 0))
 

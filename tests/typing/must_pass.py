@@ -37,6 +37,7 @@ from redisext import (
     Lock,
     Map,
     Nothing,
+    NotReplicated,
     OutcomeUnknown,
     Pending,
     Pool,
@@ -792,6 +793,21 @@ def connecting(db: Backend) -> None:
         assert_type(Queue[Event]("jobs", own).pop(), Event | None)
         assert_type(Queue[Event]("jobs", own.primary).pop(), Event | None)
         assert_type(own.prefix, str)
+    group = redisext.connect(
+        "redis+sentinel://localhost,otherhost/main/0",
+        sentinel_username="ada",
+        sentinel_password="secret",
+        read_from_replicas=True,
+        fallback_to_primary=True,
+        wait_replicas=1,
+        wait_timeout=0.5,
+        ssl_certfile=None,
+        ssl_keyfile=None,
+        ssl_check_hostname=False,
+        deadline=10,
+        exactly_once=True,
+    )
+    assert_type(group, RedisBackend | MemoryBackend)
     assert_type(Queue[Event]("jobs", db.primary).pop(), Event | None)
     assert_type(Queue[Event]("jobs", "memory://other").pop(), Event | None)
     assert_type(Queue[Event]("jobs", TenZeroZeroOne), Queue[Event])
@@ -869,6 +885,12 @@ def errors(db: Backend) -> None:
         assert_type(error.key, str | None)
     lost = OutcomeUnknown("no reply", numbers.commands.pop())
     assert_type(lost.command, Command[object])
+    unconfirmed = NotReplicated("too few", numbers.commands.pop(), 5, 1)
+    assert_type(unconfirmed.command, Command[object])
+    assert_type(unconfirmed.confirmed, int)
+    assert_type(unconfirmed.result, object)
+    unknown: OutcomeUnknown = unconfirmed
+    assert unknown.sent is False
 
 
 # --- What no checker can see

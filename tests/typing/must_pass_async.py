@@ -553,6 +553,21 @@ async def connecting(adb: AsyncBackend) -> None:
         assert_type(await AsyncQueue[Event]("jobs", own).pop(), Event | None)
         assert_type(await AsyncQueue[Event]("jobs", own.primary).pop(), Event | None)
         assert_type(own.prefix, str)
+    group = redisext.aconnect(
+        "redis+sentinel://localhost,otherhost/main/0",
+        sentinel_username="ada",
+        sentinel_password="secret",
+        read_from_replicas=True,
+        fallback_to_primary=True,
+        wait_replicas=1,
+        wait_timeout=0.5,
+        ssl_certfile=None,
+        ssl_keyfile=None,
+        ssl_check_hostname=False,
+        deadline=10,
+        exactly_once=True,
+    )
+    assert_type(group, AsyncRedisBackend | AsyncMemoryBackend)
     assert_type(await AsyncQueue[Event]("jobs", adb.primary).pop(), Event | None)
     assert_type(await jobs_on(adb).pop(), Event | None)
     assert_type(await jobs_on("memory://other").pop(), Event | None)

@@ -96,6 +96,11 @@ Queue[int](5.5)  # E: argument
 redisext.connect(5)  # E: argument
 redisext.connect("memory://", prefixes="app:")  # E: unwanted-argument ty=unknown-argument pyrefly=unexpected-keyword
 redisext.connect("memory://", socket_timeout="5")  # E: argument
+redisext.connect("memory://", wait_replicas="1")  # E: argument
+redisext.connect("memory://", read_from_replicas="true")  # E: argument
+redisext.aconnect("memory://", wait_timeout="1")  # E: argument
+redisext.aconnect("memory://", sentinel_password=b"secret")  # E: argument
+redisext.NotReplicated("too few", "RPOP")  # E: argument
 Queue[int, str]("numbers")  # E: type-argument mypy=misc
 Queue[5]("numbers")  # E: type-argument mypy=valid-type pyright=nothing ty=invalid-type-form pyrefly=not-a-type
 Queue.of(5)  # E: argument
