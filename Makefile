@@ -8,12 +8,13 @@ TIMES ?= 20
 VERSIONS := 3.11 3.12 3.13 3.14
 BIN := .venv/test/bin
 NEIGHBOURS := $(shell sed -nE 's/^([a-z0-9_]+) .*/\1/p' benchmarks/neighbours.txt)
-# One process for each processor, with servers of its own; one that has done its share takes from another's.
-PYTEST := pytest --numprocesses auto --dist worksteal
+# Two processes for each processor, with servers of their own, as half of the tests' time is spent waiting; one that has
+# done its share takes from another's.
+PYTEST := pytest --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --dist worksteal
 # It asks the `python` on PATH where the packages are; --verifytypes heeds nothing else.
 PYRIGHT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-.PHONY: help demo bench neighbours faults failovers test lint typing test-lowest test-all-interpreters clean
+.PHONY: help demo bench neighbours faults failovers test test-topologies lint typing test-lowest test-all-interpreters clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -35,6 +36,9 @@ faults: .venv/test/ready ## a long run under faults of the network and of the se
 
 failovers: .venv/test/ready ## primaries killed, frozen and replaced, under Sentinels and in a cluster; TIMES=20
 	$(BIN)/python -m tests.faults.failovers --times $(TIMES) --network
+
+test-topologies: .venv/test/ready ## the contract on each kind of servers, by both faces; `make test` leaves out some
+	TOPOLOGIES=all $(BIN)/python -m $(PYTEST) tests/contract tests/state_machines
 
 test: lint typing ## lint, type-check and test everything, as CI does
 	$(BIN)/python -m $(PYTEST) --cov --cov-report= --cov-fail-under=0

@@ -43,7 +43,10 @@ NAMES = count()
 CONFIRMED: Final = "wait_replicas=1&wait_timeout=10"
 UNDER_ASYNCIO: Final = "-async"
 STORES: Final = ("embedded", "redis", "replicated", "sentinel", "cluster")
-VARIANTS: Final = (*STORES, *(f"{store}{UNDER_ASYNCIO}" for store in STORES))
+ALL_VARIANTS: Final = (*STORES, *(f"{store}{UNDER_ASYNCIO}" for store in STORES))
+MOST_VARIANTS: Final = tuple(one for one in ALL_VARIANTS if one not in ("sentinel", "replicated-async"))
+VARIANTS: Final = ALL_VARIANTS if os.environ.get("TOPOLOGIES") == "all" else MOST_VARIANTS
+"""Which of them a run of the tests leaves out, that is not told otherwise, another face or another store stands for."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

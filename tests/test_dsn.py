@@ -119,6 +119,13 @@ BAD = [
     ("redis+cluster://h?wrong=1", "unknown option 'wrong'"),
     ("redis+cluster://h1,h2#x", "holds a '#'"),
     ("redis+cluster://u:a/b@h1,h2", "'/' is written %2F"),
+    ("redis+cluster://:p1@h1:7000,:p1@h2:7001", "user and password stand once, before the first host"),
+    ("redis://h?ssl_keyfile=" + __file__, "ssl_keyfile is the key of a certificate: ssl_certfile names that"),
+    ("redis://h?replicas=memory://r", "a replica is a server by itself, not memory://r"),
+    (
+        "redis://h?replicas=redis%2Bsentinel://r/main",
+        "a replica is a server by itself, not redis+sentinel://r:26379/main",
+    ),
     ("redis://", "names no host: redis://host:port/db"),
     ("rediss:///0", "names no host: rediss://"),
     ("redis://:7000", "names no host"),

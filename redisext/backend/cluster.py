@@ -105,8 +105,7 @@ class Cluster(Topology[N]):
         cause, now = error.__cause__, time.monotonic()
         if isinstance(cause, redis.exceptions.MovedError):
             owner = self._named_by(node, cause)
-            if self._shards:
-                self._shards[cause.slot_id] = self._primaries.get(owner) or _Shard(owner)
+            self._shards[cause.slot_id] = self._primaries.get(owner) or _Shard(owner)
             self._moved[cause.slot_id] = now, owner
             # Of many slots that are moved, not each is reason to ask.
             self._in_doubt = self._in_doubt or now - self._learned_at > _OFTEN

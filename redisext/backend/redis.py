@@ -33,7 +33,6 @@ from redisext.backend.topology import (
     Call,
     CallMany,
     Commit,
-    Once,
     Request,
     Route,
     Seat,
@@ -224,20 +223,18 @@ class RedisBackend(Servers["_Node"], Batches):
     def _do(self, request: Request[_Node]) -> object:
         """What a request asks for."""
         self._check_open()  # while it was searched, it may have been closed
-        match request:
-            case Call(seat, command):
-                return seat.node.call(command, asking=seat.asking)
-            case CallMany(parts):
-                return _call_together(parts)
-            case Commit(node, pending):
-                with node.session(()) as session:
-                    session.commit(pending)
-            case Ask(node, words):
-                return node.ask(words)
-            case Once(_, route, needed):
-                with self._turns.take(2 * self.configuration.socket_timeout):
-                    if needed():
-                        self._turns.keep_failure(lambda: self.go(route()))
+        if isinstance(request, Call):
+            return request.seat.node.call(request.command, asking=request.seat.asking)
+        if isinstance(request, CallMany):
+            return _call_together(request.parts)
+        if isinstance(request, Ask):
+            return request.node.ask(request.words)
+        if isinstance(request, Commit):
+            with request.node.session(()) as session:
+                return session.commit(request.pending)
+        with self._turns.take(2 * self.configuration.socket_timeout):
+            if request.needed():
+                self._turns.keep_failure(lambda: self.go(request.route()))
         return None
 
 
@@ -256,8 +253,8 @@ class _Turns:
     @contextmanager
     def take(self, patience: float) -> Generator[None]:
         """Wait for one's turn, for so many seconds at the most: to find out the same twice does no harm."""
-        if self._process != os.getpid():  # a thread that the forked child has not may have had its turn
-            self._begin()
+        if self._process != os.getpid():  # pragma: no cover  # a forked child is not measured
+            self._begin()  # a thread that it has not may have had its turn
         came = time.monotonic()
         lock = self._lock
         taken = lock.acquire(timeout=patience)

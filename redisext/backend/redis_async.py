@@ -31,7 +31,6 @@ from redisext.backend.topology import (
     Call,
     CallMany,
     Commit,
-    Once,
     Request,
     Route,
     Seat,
@@ -219,18 +218,16 @@ class AsyncRedisBackend(Servers["_Node"], AsyncBatches):
 
     async def _do(self, request: Request[_Node]) -> object:
         """What a request asks for."""
-        match request:
-            case Call(seat, command):
-                return await seat.node.call(command, asking=seat.asking)
-            case CallMany(parts):
-                return await self._call_together(parts)
-            case Commit(node, pending):
-                async with node.session(()) as session:
-                    await session.commit(pending)
-            case Ask(node, words):
-                return await node.ask(words)
-            case Once(name, route, _):
-                await self._once(name, route)
+        if isinstance(request, Call):
+            return await request.seat.node.call(request.command, asking=request.seat.asking)
+        if isinstance(request, CallMany):
+            return await self._call_together(request.parts)
+        if isinstance(request, Ask):
+            return await request.node.ask(request.words)
+        if isinstance(request, Commit):
+            async with request.node.session(()) as session:
+                return await session.commit(request.pending)
+        await self._once(request.name, request.route)
         return None
 
     async def _call_together(

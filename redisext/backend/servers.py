@@ -95,13 +95,9 @@ class Servers(Generic[N]):
 
 
 def _topology(where: Configuration, nodes: Nodes[N]) -> Topology[N]:
-    match where.topology:
-        case "server":
-            return Fixed(where, nodes)
-        case "sentinel":
-            return Sentinel(where, nodes)
-        case "cluster":
-            return Cluster(where, nodes)
+    if where.topology == "sentinel":
+        return Sentinel(where, nodes)
+    return Cluster(where, nodes) if where.topology == "cluster" else Fixed(where, nodes)
 
 
 def _in_slices(command: Command[R]) -> Steps[R]:

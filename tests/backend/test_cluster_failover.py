@@ -38,6 +38,13 @@ from tests.threads import start
 MakesDrivers: TypeAlias = Callable[..., Driver]
 
 LONG: Final = 60
+
+
+def takes_it_for_well(node: RedisServer) -> bool:
+    """Whether a node takes all slots to be served."""
+    return "cluster_state:ok" in str(node.call("CLUSTER", "INFO"))
+
+
 """Seconds: a deadline, or a wait, that is not meant to run out, though others use the machine."""
 
 
@@ -253,6 +260,7 @@ class TestFailover:
         assert driver.execute(hits.incr()) == 1
         follow(cluster)
         cluster.fail_over(old, "kill")
+        wait_until(lambda: all(map(takes_it_for_well, cluster.primaries())), "nobody takes the cluster for down", LONG)
         assert driver.execute(hits.incr()) == 2
         assert [one.result() for one in driver.fill("batch", add_all([hits.incr(), hits.get()]))] == [3, 3]
 

@@ -1155,21 +1155,21 @@ def test_a_write_that_is_sent_again_after_somebody_elses_is_found(faulty: Faulty
     history = History()
 
     def get(db: Backend) -> None:
-        with history.asking("two", "map:0", "get", reads=True) as call:
-            call.answer = redisext.Map[str]("map:0", db).get()
+        with history.asking("two", "{map:0}", "get", reads=True) as call:
+            call.answer = redisext.Map[str]("{map:0}", db).get()
 
     with Proxy(faulty.port) as proxy, redisext.connect(proxy.url) as one, redisext.connect(faulty.url) as two:
-        with history.asking("one", "map:0", "set", "x") as call:
+        with history.asking("one", "{map:0}", "set", "x") as call:
             proxy.arm(Fault(Kind.DROP_REPLY), the_next(), "SET")
             with pytest.raises(ConnectionFailed):
-                redisext.Map[str]("map:0", one).set("x")
+                redisext.Map[str]("{map:0}", one).set("x")
             get(two)
-            with history.asking("two", "map:0", "set", "y") as other:
-                other.answer = redisext.Map[str]("map:0", two).set("y")
+            with history.asking("two", "{map:0}", "set", "y") as other:
+                other.answer = redisext.Map[str]("{map:0}", two).set("y")
             get(two)
-            call.answer = redisext.Map[str]("map:0", one).set("x")  # again
+            call.answer = redisext.Map[str]("{map:0}", one).set("x")  # again
         get(two)
-        told = [record.answer for record in history.of("map:0", "get")]
+        told = [record.answer for record in history.of("{map:0}", "get")]
         assert told == ["x", "y", "x"]
         assert judge([MapWorkload()], history, two).wrong
 
