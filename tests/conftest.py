@@ -28,7 +28,6 @@ from tests.servers import (
     Replicated,
     ServerNotFound,
     find_redis_server,
-    in_step,
     wait_until,
 )
 
@@ -44,7 +43,7 @@ CONFIRMED: Final = "wait_replicas=1&wait_timeout=10"
 UNDER_ASYNCIO: Final = "-async"
 STORES: Final = ("embedded", "redis", "replicated", "sentinel", "cluster")
 ALL_VARIANTS: Final = (*STORES, *(f"{store}{UNDER_ASYNCIO}" for store in STORES))
-MOST_VARIANTS: Final = tuple(one for one in ALL_VARIANTS if one not in ("sentinel", "replicated-async"))
+MOST_VARIANTS: Final = tuple(one for one in ALL_VARIANTS if one not in ("sentinel", "replicated-async", "cluster"))
 VARIANTS: Final = ALL_VARIANTS if os.environ.get("TOPOLOGIES") == "all" else MOST_VARIANTS
 """Which of them a run of the tests leaves out, that is not told otherwise, another face or another store stands for."""
 
@@ -138,6 +137,16 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def pairs(cluster: Cluster) -> list[tuple[RedisServer, RedisServer]]:
+    """Its primaries, each with its replica."""
+    return [(one, cluster.replica_of(one)) for one in cluster.primaries()]
+
+
+def _is_empty(server: RedisServer) -> bool:
+    return server.call("DBSIZE") == 0
+
+
+@pytest.fixture(scope="session")
 def loop() -> Iterator[faces.Loop]:
     """The event loop, in a thread, of all tests that are run on the faces under asyncio."""
     with contextlib.closing(faces.Loop()) as loop:
@@ -195,7 +204,7 @@ def store_url(request: pytest.FixtureRequest, variant: str) -> str:
         case "replicated":
             replicated: Replicated = request.getfixturevalue("replicated")
             replicated.primary.call("FLUSHALL")
-            wait_until(lambda: in_step(replicated.primary, replicated.replicas), "the replica is empty")
+            wait_until(lambda: replicated.replicas[0].call("DBSIZE") == 0, "the replica is empty")
             replicas = ",".join(f"{one.host}:{one.port}" for one in replicated.replicas)
             return f"{replicated.primary.url}?replicas={replicas}&{CONFIRMED}"
         case "sentinel":
@@ -204,9 +213,9 @@ def store_url(request: pytest.FixtureRequest, variant: str) -> str:
             return sentinels.url
         case _:
             cluster: Cluster = request.getfixturevalue("cluster")
-            cluster.flush()
-            for one in cluster.primaries():
-                wait_until(partial(in_step, one, [cluster.replica_of(one)]), "its replica is empty")
+            for primary, replica in request.getfixturevalue("pairs"):
+                primary.call("FLUSHALL")
+                wait_until(partial(_is_empty, replica), "its replica is empty")
             return f"{cluster.url}?read_from_replicas=true&{CONFIRMED}"
 
 

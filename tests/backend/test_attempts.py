@@ -13,9 +13,11 @@ import redis
 
 import redisext
 from redisext import AsyncHashMap, Backend, Counter, HashMap, NotReplicated, Pending, Queue
-from redisext.backend import failures, recorded, servers
+from redisext.backend import exchange, failures, recorded, servers
 from redisext.backend.connections import Connection
+from redisext.backend.exchange import Answer
 from redisext.backend.memory import AsyncMemoryBackend, MemoryBackend
+from redisext.backend.redis import _Turns  # pyright: ignore[reportPrivateUsage]
 from redisext.command import Command, CursorLost, Op, Reply
 from redisext.dsn import Configuration
 from redisext.errors import BatchError, ConfigurationError, ConnectionFailed, OutcomeUnknown
@@ -67,6 +69,38 @@ def test_a_certificate_of_ours_that_is_refused_late_is_told_as_such() -> None:
     error = failures.broken(Configuration(transport="tls"), command, refused, sent=True)
     assert isinstance(error, ConfigurationError)
     assert "ssl_certfile" in str(error)
+
+
+def test_whoever_has_waited_for_his_turn_for_too_long_finds_out_himself() -> None:
+    turns = _Turns()
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with turns.take(1):
+            held.set()
+            over.wait(60)
+
+    with ThreadPoolExecutor(1) as threads:
+        holding = threads.submit(hold)
+        held.wait(60)
+        with turns.take(0.01):
+            over.set()
+        holding.result(60)
+    with turns.take(60):
+        pass
+
+
+@pytest.mark.parametrize("role", [redis.exceptions.NoPermissionError("no"), [b"slave", b"h", 1, b"connected", 0]])
+def test_who_does_not_tell_how_many_replicas_there_are_is_not_quoted(role: Answer) -> None:
+    where = Configuration(wait_replicas=2)
+    steps = exchange.one_with(where, Command(Op("INCR"), (b"hits",), (), integer))
+    assert next(steps)[-1] == ("WAIT", 2, 100)
+    assert steps.send([5, 1]) == [("ROLE",)]
+    with pytest.raises(
+        NotReplicated, match=r"1 of 2 replicas confirmed it within the 0\.1 s of wait_timeout$"
+    ) as failed:
+        steps.send([role])
+    assert (failed.value.result, failed.value.confirmed) == (5, 1)
 
 
 class NeverSteady(MemoryBackend):

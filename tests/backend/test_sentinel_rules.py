@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 import pytest
 import redis
 
+from redisext.backend import sentinel
 from redisext.backend.exchange import Answer, Words
 from redisext.backend.sentinel import Sentinel
 from redisext.backend.topology import Ask, Nodes, Once
@@ -133,6 +134,18 @@ class TestReplicas:
         group = a_group("?read_from_replicas=true")
         [replica] = go(group.replicas([]), [names(2, 7), names(2, 7), None])
         assert (replica.where.host, replica.where.port) == ("10.0.0.8", 1)
+
+    def test_where_nobody_answers_any_more_what_was_told_holds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        group = a_group("?read_from_replicas=true")
+        told = go(group.replicas([]), [names(2, 7), names(2, 7), None])
+        monkeypatch.setattr(sentinel, "_REPLICAS_LAST", 0.0)
+        assert group.known_replicas([]) is None
+        assert go(group.replicas([]), [None, None, None]) == told
+
+    def test_a_client_is_one_of_a_replica_if_there_is_one(self) -> None:
+        group, alone = a_group("?read_from_replicas=true"), a_group()
+        assert go(group.reader([]), [names(2, 7), names(2, 7), None]).where.port == 1
+        assert go(alone.reader([]), [names(2, 7), names(2, 7), None]).where.port == 2
 
     def test_where_nobody_has_ever_told_that_is_an_error(self) -> None:
         with pytest.raises(ConnectionFailed, match="no Sentinel answers: "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Generator, Sequence
 from typing import Any, cast
@@ -77,7 +78,9 @@ def asked(route: Generator[Any, object, None], answers: dict[str, object]) -> No
 
 
 def a_cluster(dsn: str = "redis+cluster://seed,other") -> Cluster[Server]:
-    return Cluster(parse(dsn), Nodes(Server))
+    cluster = Cluster(parse(dsn), Nodes(Server))
+    cluster._turn = itertools.count()  # pyright: ignore[reportPrivateUsage]  # else one of them begins, by chance
+    return cluster
 
 
 def shard(first: int, last: int, *nodes: tuple[bytes | None, bytes | int | None]) -> Reply:
