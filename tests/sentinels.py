@@ -109,7 +109,7 @@ class Sentinels(Group):
         old = self.primary()
         match how:
             case "ask":
-                wait_until(self._ask, "the sentinels agree to fail over", 30, every=0.05)
+                wait_until(partial(self._ask_until, old), "the sentinels agree to fail over", 30, every=0.05)
             case "kill":
                 old.kill()
             case "pause":
@@ -134,6 +134,13 @@ class Sentinels(Group):
 
     def _link(self) -> None:
         self.settled()
+
+    def _ask_until(self, old: RedisServer) -> bool:
+        """Ask until another is primary: what they have begun they may give up."""
+        if self._named_by(self._awake()[0]) is not old:
+            return True
+        self._ask()
+        return False
 
     def _ask(self) -> bool:
         try:
