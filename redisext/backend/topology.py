@@ -364,6 +364,10 @@ class Topology(ABC, Generic[N]):
                     if isinstance(following, Seat):
                         seats[one] = following
             left = without_overtaking(left, again.__contains__)
+            for one in again.difference(left):  # a later one has overtaken it, so that it ends here
+                if isinstance(one.error, RedisextError):
+                    one.fail(self.ending(one.command.op.name, one.command.keys, one.error))
+                    one.give_up()
 
     def commit(self, pending: Sequence[Pending[object]]) -> Route[N, None]:
         """Carry out all together."""

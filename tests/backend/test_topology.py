@@ -16,15 +16,17 @@ from redis.crc import key_slot
 from redisext.backend.cluster import Cluster
 from redisext.backend.topology import (
     Ask,
+    CallMany,
     Nodes,
     Once,
     Trial,
     _Health,  # pyright: ignore[reportPrivateUsage]  # it is tested by itself
     _Reading,  # pyright: ignore[reportPrivateUsage]  # as below
 )
-from redisext.command import Reply, Wait
+from redisext.command import Command, Op, Reply, Wait
 from redisext.dsn import Configuration, parse
 from redisext.errors import ArgumentError, ConfigurationError, ConnectionFailed, CrossSlot, PermissionDenied
+from redisext.pending import Pending
 from redisext.slots import SLOTS, slot
 
 
@@ -313,3 +315,27 @@ class TestTrial:
             assert 0 <= wait.seconds <= 0.1
         clock.now += 3
         assert trial.over
+
+
+def test_what_a_later_one_has_overtaken_on_the_move_is_not_sent_on() -> None:
+    """The first is sent elsewhere, the second on the same key was carried out: sent now, the first would undo it."""
+    cluster = a_cluster()
+    primary_of(cluster, b"jobs", {"seed:6379": [shard(0, SLOTS - 1, (b"a", 1))]})
+    first, second = (Pending(Command(Op("SET"), (b"jobs",), (), as_it_is)) for _ in range(2))
+    route = cluster.call_many([first, second], from_replicas=False)
+    request = next(route)
+    assert isinstance(request, CallMany)
+    moved = ConfigurationError("it is not here")
+    moved.__cause__ = redis.exceptions.MovedError(f"{slot(b'jobs')} b:1")
+    first.fail(moved)
+    second.settle(b"OK")
+    with pytest.raises(StopIteration):
+        route.send([None])
+    assert second.result() == b"OK"
+    assert not first.retriable
+    with pytest.raises(ConnectionFailed, match="the slot of key 'jobs' is being moved to another node of the cluster"):
+        first.result()
+
+
+def as_it_is(reply: Reply) -> object:
+    return reply
