@@ -9,13 +9,18 @@ from __future__ import annotations
 from redisext.command import Reply
 from redisext.errors import CommandRefused, shown
 
-__all__ = ["array", "bulk", "done", "flag", "integer", "number", "optional_bulk", "pairs"]
+__all__ = ["array", "as_it_is", "bulk", "done", "flag", "integer", "number", "optional_bulk", "pairs"]
 
 
 def _unexpected(wanted: str, reply: Reply) -> CommandRefused:
     return CommandRefused(
         f"expected {wanted} and got {shown(reply)}; a backend must give replies as RESP2 has them, not decoded further"
     )
+
+
+def as_it_is(reply: Reply) -> Reply:
+    """For what is read by somebody else."""
+    return reply
 
 
 def integer(reply: Reply) -> int:

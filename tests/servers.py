@@ -23,8 +23,8 @@ import tempfile
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -307,6 +307,16 @@ class Replicated(Group):
 
     def _link(self) -> None:
         wait_until(lambda: in_step(self.primary, self.replicas), "every replica is linked to the primary")
+
+
+@contextmanager
+def paused(server: RedisServer) -> Generator[None]:
+    """It hangs, and what it got meanwhile, it carries out later."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
 
 
 def in_step(primary: RedisServer, replicas: Sequence[RedisServer]) -> bool:

@@ -66,7 +66,7 @@ class Cluster(Topology[N]):
     def primary(self, what: str, keys: Sequence[bytes]) -> Route[N, N]:
         """The one that has the slot of *keys*; any, which will refuse, if none has."""
         number = self._slot(what, keys)
-        if self._in_doubt or not self._shards:
+        if self._is_unknown():
             yield from Once("who has which slots", self._find_out, self._is_unknown)
         shard = self._shards[number]
         return next(iter(self._primaries)) if shard is None else shard.primary
@@ -92,13 +92,16 @@ class Cluster(Topology[N]):
     def _is_leaving(self, number: int) -> bool:
         return time.monotonic() - self._leaving.get(number, -_LEAVES) < _LEAVES
 
+    def _is_unknown(self) -> bool:
+        """Whether to ask who has which slots, before anybody is."""
+        return self._in_doubt or not self._shards
+
     def _is_due(self) -> bool:
         """Whether to ask who is there, before a replica is."""
-        return self._in_doubt or not self._shards or time.monotonic() - self._learned_at >= _REPLICAS_LAST
+        return self._is_unknown() or time.monotonic() - self._learned_at >= _REPLICAS_LAST
 
     def _known_shard(self, keys: Sequence[bytes]) -> _Shard[N] | None:
-        shards = self._shards
-        return None if self._in_doubt or not shards or len(keys) != 1 else shards[slot(keys[0])]
+        return None if self._is_unknown() or len(keys) != 1 else self._shards[slot(keys[0])]
 
     def heard(self, node: N, error: RedisextError) -> None:
         """There is reason to doubt."""
@@ -145,9 +148,6 @@ class Cluster(Topology[N]):
     def ending(self, what: str, keys: Sequence[bytes], error: RedisextError) -> RedisextError:
         """What to raise where *error* is not followed: of what is on the move, that it may be tried again."""
         return failures.on_the_move(what, keys, error)
-
-    def _is_unknown(self) -> bool:
-        return self._in_doubt or not self._shards
 
     def refusal(self, node: N, pending: Sequence[Pending[object]]) -> RedisextError | None:
         """Why a transaction was refused by a node that is not the right one any more; None if it was not."""

@@ -34,7 +34,7 @@ from redisext.command import Command, Op, Reply, Script, Steps, Wait
 from redisext.dsn import Configuration
 from redisext.errors import ConnectionFailed, DecodeError, NotReplicated, RedisextError
 from redisext.pending import Pending
-from redisext.reply import flag
+from redisext.reply import as_it_is, flag
 from redisext.slots import beside, slot
 from redisext.waiting import A_SLICE, block_for
 
@@ -317,7 +317,7 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
     pauses = waits(_LOOK_AGAIN)
     while True:
         try:
-            taken = yield from carried_out(records, Command(take.op, command.keys, (), _as_it_is, command.location))
+            taken = yield from carried_out(records, Command(take.op, command.keys, (), as_it_is, command.location))
         except NotReplicated as error:
             taken = cast("Reply", error.result)  # as it is
             error.command, error.result = command, command.read(_with_key(command, taken))
@@ -336,7 +336,7 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
                 _LOOK,
                 (key, key),
                 (take.end, take.end, block_for(for_now)),
-                _as_it_is,
+                as_it_is,
                 command.location,
             )
 
@@ -361,7 +361,3 @@ _TAKES: Final = {
 }
 _LOOK: Final = Op("BLMOVE", "list", repeatable=True, blocks=True, unconfirmed=True)
 _LOOK_AGAIN: Final = 0.1
-
-
-def _as_it_is(reply: Reply) -> Reply:
-    return reply

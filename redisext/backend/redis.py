@@ -321,17 +321,7 @@ class _RoutedSession:
         keys = [*self._watch, *(key for one in pending for key in one.command.keys)]
         self._topology.check_together(TRANSACTION, keys)
         committed = self._session.commit(pending)
-        reason = self._topology.refusal(self._node, pending)
-        if reason is None:
-            return committed
-        if failures.has_moved(reason):
-            for one in pending:
-                one.abandon("its key has moved to another node")
-            return False
-        ending = self._topology.ending(TRANSACTION, keys, reason)
-        for one in pending:
-            one.fail(failures.once_more(ending))
-        return True
+        return self._topology.concluded(self._node, keys, pending, committed=committed)
 
 
 class _RecordedSession:

@@ -14,6 +14,7 @@ from redisext.backend.topology import Fixed, Node, Nodes, Topology
 from redisext.command import Command, Reply, Steps
 from redisext.dsn import Configuration
 from redisext.errors import ConfigurationError, NotReplicated
+from redisext.reply import as_it_is
 from redisext.waiting import A_SLICE, block_for
 
 __all__ = ["Servers", "Settings", "settings", "tls_context"]
@@ -108,16 +109,12 @@ def _in_slices(command: Command[R]) -> Steps[R]:
         left = A_SLICE if end is None else min(A_SLICE, end - time.monotonic())
         args = (*command.args[:-1], block_for(left))
         try:
-            reply = yield from Command(command.op, command.keys, args, _as_it_is, command.location)
+            reply = yield from Command(command.op, command.keys, args, as_it_is, command.location)
         except NotReplicated as error:
             error.command, error.result = command, command.read(cast("Reply", error.result))  # as it is
             raise
         if reply is not None or (end is not None and time.monotonic() >= end):
             return command.read(reply)
-
-
-def _as_it_is(reply: Reply) -> Reply:
-    return reply
 
 
 _DRIVER: dict[str, DriverInfo] = {}

@@ -9,8 +9,8 @@ drive the same routes, one by waiting and one by awaiting.
 A route makes one attempt. It goes on to another node only if that does no harm: after a read, or after what was
 certainly not carried out. To make several attempts, until a deadline, is the backend's.
 
-What is known of the servers is replaced as a whole, so that threads need no lock for it. Some may find out the same
-thing twice. Under asyncio they do not: :class:`Once`.
+What is known of the servers is replaced in single steps, so that threads need no lock for it. To find out what is not
+known is one's work for all: :class:`Once`.
 
 * :class:`Fixed`: a primary and its replicas, as they were named.
 * :class:`~redisext.backend.sentinel.Sentinel`: a primary and its replicas, as Sentinels name them.
@@ -400,6 +400,20 @@ class Topology(ABC, Generic[N]):
         if any(one.succeeded for one in pending):
             self.answered()
         return None
+
+    def concluded(self, node: N, keys: Sequence[bytes], pending: Sequence[Pending[object]], *, committed: bool) -> bool:
+        """Whether a session's transaction is over: if not, nothing was carried out, and it is to be begun anew."""
+        reason = self.refusal(node, pending)
+        if reason is None:
+            return committed
+        if failures.has_moved(reason):
+            for one in pending:
+                one.abandon("its key has moved to another node")
+            return False
+        ending = self.ending(TRANSACTION, keys, reason)
+        for one in pending:
+            one.fail(failures.once_more(ending))
+        return True
 
     def check_together(self, what: str, keys: Sequence[bytes]) -> None:
         """Raise :exc:`~redisext.errors.CrossSlot` if *keys* are not all at one primary."""

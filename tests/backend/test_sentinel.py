@@ -44,7 +44,7 @@ from tests.backend.test_security import texts_of
 from tests.faces import Loop
 from tests.proxy import Proxy, drop
 from tests.sentinels import DOWN_AFTER_MS, How, Sentinel, Sentinels
-from tests.servers import RedisServer, Replicated, free_port, wait_until
+from tests.servers import RedisServer, Replicated, free_port, paused, wait_until
 from tests.threads import start
 
 R = TypeVar("R")
@@ -388,15 +388,6 @@ class TestReading:
             db = opened(group.url, read_from_replicas=True)
             assert Counter[int]("hits", db).incr() == 1
             assert Counter[int]("hits", db).get() == 1
-
-
-@contextmanager
-def paused(server: RedisServer) -> Generator[None]:
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
 
 
 @contextmanager

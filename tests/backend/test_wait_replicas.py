@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, TypeVar
 
@@ -37,7 +36,7 @@ from tests.backend.observe import blocked, calls, connections
 from tests.backend.tasks import connect, outcomes, run, until
 from tests.blocks import Added, Block, Driver
 from tests.proxy import Fault, Kind, Proxy, the_next
-from tests.servers import RedisServer, Replicated, in_step, wait_until
+from tests.servers import RedisServer, Replicated, in_step, paused, wait_until
 from tests.threads import start
 
 R = TypeVar("R")
@@ -71,15 +70,6 @@ def stalled(primary: RedisServer, replica: RedisServer) -> Iterator[RedisServer]
     """The replica, which does not hear of anything until the test ends."""
     with paused(replica):
         yield replica
-
-
-@contextmanager
-def paused(server: RedisServer) -> Generator[None]:
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.faults.history import History, Outcome
 from tests.faults.processes import FaultyServer, settle
 from tests.faults.workload import PATIENCE, WORKLOADS, Hang, judge, run
 from tests.proxy import Fault, Kind, Proxy, at_random
-from tests.servers import RedisServer, wait_until
+from tests.servers import RedisServer, paused, wait_until
 from tests.threads import start
 
 SECONDS = 4.0
@@ -45,7 +45,7 @@ AT_ONCE: Final[dict[str, Callable[[FaultyServer], None]]] = {
 }
 FOR_A_TIME: Final[dict[str, Callable[[FaultyServer], AbstractContextManager[None]]]] = {
     "server down": processes.down,
-    "server frozen": processes.frozen,
+    "server frozen": paused,
     "server loading": processes.loading,
     "server read-only": processes.read_only,
     "server out of memory": processes.full,

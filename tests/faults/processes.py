@@ -71,16 +71,6 @@ def down(server: FaultyServer) -> Generator[None]:
 
 
 @contextmanager
-def frozen(server: FaultyServer) -> Generator[None]:
-    """It hangs, and what it got meanwhile, it carries out later."""
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
-
-
-@contextmanager
 def loading(server: FaultyServer, *, keys: int = 300, each_us: int = 2000) -> Generator[None]:
     """A crash, and then a server that says LOADING, as it has that many more keys to read; it is still at it inside."""
     for key in range(keys):

@@ -62,7 +62,7 @@ from tests.faults.workload import (
     run_threads,
 )
 from tests.proxy import Commands, Fault, Kind, Proxy, Replies, at_random, every, the_next
-from tests.servers import RedisServer, exchange, wait_until
+from tests.servers import RedisServer, exchange, paused, wait_until
 from tests.threads import PATIENCE, start
 
 SEED: Final = 7
@@ -1012,7 +1012,7 @@ class TestProcesses:
 
     def test_one_that_is_frozen_answers_later(self, faulty: FaultyServer) -> None:
         with socket.create_connection((faulty.host, faulty.port)) as connection:
-            with processes.frozen(faulty):
+            with paused(faulty):
                 connection.settimeout(0.1)
                 with pytest.raises(TimeoutError):
                     exchange(connection, "INCR", "hits")
