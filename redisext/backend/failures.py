@@ -28,7 +28,6 @@ from redisext.errors import (
 __all__ = [
     "RECORDED",
     "answered",
-    "answered_by",
     "broken",
     "closed",
     "cross_slot",
@@ -143,7 +142,7 @@ def no_sentinel(where: Configuration, error: Exception) -> RedisextError:
         return ConfigurationError(
             f"the Sentinel {where} asks for a password of its own: sentinel_password, and sentinel_username"
         )
-    return answered_by(where, error)
+    return _answered_by(where, error)
 
 
 def no_entry(where: Configuration, error: ConfigurationError) -> ConfigurationError:
@@ -159,10 +158,10 @@ def no_cluster(where: Configuration, error: Exception) -> RedisextError:
     """The node of a cluster refuses to tell who has which slots."""
     if "cluster support disabled" in str(error):
         return ConfigurationError(f"{where} is not in a cluster: name it redis://{where.host}:{where.port}/0")
-    return answered_by(where, error)
+    return _answered_by(where, error)
 
 
-def answered_by(where: Configuration, error: Exception) -> RedisextError:
+def _answered_by(where: Configuration, error: Exception) -> RedisextError:
     """What a server replied to a question about itself."""
     if isinstance(error, redis.exceptions.NoPermissionError):
         return PermissionDenied(f"the user may not ask {where} who does what: {_server_text(error)}")

@@ -338,7 +338,7 @@ class Topology(ABC, Generic[N]):
                 return
             seats = {}
             unsaid = yield from CallMany({seat: its for seat, (_, its) in parts.items()})
-            again: set[Pending[object]] = set()
+            again: dict[Pending[object], RedisextError] = {}
             for (seat, (reading, its)), reason in zip(parts.items(), unsaid, strict=True):
                 if reason is not None:
                     for one in its:
@@ -360,14 +360,13 @@ class Topology(ABC, Generic[N]):
                         if following is None:
                             one.fail(self.ending(one.command.op.name, one.command.keys, one.error))
                     if following is not None:
-                        again.add(one)
+                        again[one] = one.error
                     if isinstance(following, Seat):
                         seats[one] = following
             left = without_overtaking(left, again.__contains__)
-            for one in again.difference(left):  # a later one has overtaken it, so that it ends here
-                if isinstance(one.error, RedisextError):
-                    one.fail(self.ending(one.command.op.name, one.command.keys, one.error))
-                    one.give_up()
+            for one in again.keys() - set(left):  # a later one has overtaken it, so that it ends here
+                one.fail(self.ending(one.command.op.name, one.command.keys, again[one]))
+                one.give_up()
 
     def commit(self, pending: Sequence[Pending[object]]) -> Route[N, None]:
         """Carry out all together."""
@@ -526,10 +525,9 @@ class Topology(ABC, Generic[N]):
 
 def _refused_for_now(pending: Sequence[Pending[object]]) -> RedisextError | None:
     """Why nothing of a transaction was carried out, if another may carry it out."""
-    errors = [one.error for one in pending]
-    if all(isinstance(one, RedisextError) and one.retriable and not one.sent for one in errors):
-        return next((one for one in errors if isinstance(one, RedisextError)), None)
-    return None
+    errors = [one.error for one in pending if isinstance(one.error, RedisextError)]
+    untouched = [error for error in errors if error.retriable and not error.sent]
+    return untouched[0] if len(untouched) == len(pending) else None
 
 
 TRANSACTION: Final = "a transaction"
