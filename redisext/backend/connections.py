@@ -61,6 +61,8 @@ class Connection(AbstractConnection):
     _reader: hiredis.Reader
     _nothing_yet: object
     _has_bytes: Callable[[], object]
+    _send_all: Callable[[bytes], None]
+    _receive: Callable[[int], bytes]
 
     def connect_check_health(self, *args: bool, **kwargs: bool) -> None:
         """Open it with its handshake done, or not at all: redis-py leaves it in between when an interrupt cuts in.
@@ -76,7 +78,9 @@ class Connection(AbstractConnection):
                 self.read_response()
             self._reader = self._parser._reader  # noqa: SLF001  # redis-py keeps it for itself
             self._nothing_yet = self._reader.gets()
-            self._has_bytes = _looks_for_bytes(self._parser._sock)  # noqa: SLF001  # as above
+            sock = self._parser._sock  # noqa: SLF001  # as above
+            self._has_bytes = _looks_for_bytes(sock)
+            self._send_all, self._receive = sock.sendall, sock.recv
         except BaseException:
             self.disconnect()
             raise
@@ -92,14 +96,19 @@ class Connection(AbstractConnection):
 
     def send(self, packed: bytes) -> None:
         """Send commands, ready as the protocol writes them."""
-        self.send_packed_command([packed])
+        try:
+            self._send_all(packed)
+        except TimeoutError as error:
+            raise redis.exceptions.TimeoutError("Timeout writing to socket") from error
+        except OSError as error:
+            raise RedisConnectionError(f"Error {error.errno} while writing to socket. {error.strerror}.") from error
 
     def read(self) -> Answer:
         """The next answer, be it an error: what `read_response` does, without asking each time what cannot change."""
         reader, nothing_yet = self._reader, self._nothing_yet
         answer: Answer = reader.gets()
         while answer is nothing_yet:
-            self._parser.read_from_socket()
+            self._hear()
             answer = reader.gets()
         return answer
 
@@ -109,7 +118,7 @@ class Connection(AbstractConnection):
         for _ in range(count):
             answer: Answer = next_answer()
             while answer is nothing_yet:
-                self._parser.read_from_socket()
+                self._hear()
                 answer = next_answer()
             answers.append(answer)
 
@@ -123,11 +132,21 @@ class Connection(AbstractConnection):
         """Add answers until there are *count*, each of which may take so long."""
         sock = self._sock
         if sock is None:
-            raise redis.exceptions.ConnectionError("it was closed in the meantime")
+            raise RedisConnectionError("it was closed in the meantime")
         usual = sock.gettimeout()
         sock.settimeout(timeout)
         self.read_into(answers, count)
         sock.settimeout(usual)
+
+    def _hear(self) -> None:
+        """Wait for what the server sends, and hand it to the parser."""
+        try:
+            heard = self._receive(_AT_A_TIME)
+        except TimeoutError as error:
+            raise redis.exceptions.TimeoutError("Timeout reading from socket") from error
+        if not heard:
+            raise RedisConnectionError("Connection closed by server.")
+        self._reader.feed(heard)
 
     def cut(self) -> None:
         """End what another thread does with it, which finds it closed by the server."""
@@ -141,6 +160,10 @@ class Connection(AbstractConnection):
         """Close, in a child, its copy of the parent's, without a word to the server."""
         if self._sock is not None:
             self._sock.close()
+
+
+_AT_A_TIME: Final = 65_536
+"""How much is read at most, in bytes."""
 
 
 def _looks_for_bytes(sock: socket.socket) -> Callable[[], object]:

@@ -286,7 +286,7 @@ def _call_together(parts: Mapping[Seat[_Node], Sequence[Pending[object]]]) -> li
             begun: list[tuple[Seat[_Node], _Talk]] = []
             for seat in seats:
                 try:
-                    loan = stack.enter_context(_Loan(seat.node))
+                    loan = stack.enter_context(_Loan(seat.node, seat.node.take()))
                     begun.append((seat, loan.begin(parts[seat], asking=asking)))
                 except RedisextError as error:
                     unsaid[seat] = error
@@ -466,25 +466,43 @@ class _Node:
 
     def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
-        with _Loan(self) as connection:
-            return connection.call(command, asking=asking)
+        connection = self.take()
+        if asking or self.where.wait_replicas or command.op.blocks:
+            with _Loan(self, connection) as loan:
+                return loan.call(command, asking=asking)
+        # Nearly all commands go this way, which is a loan's in as few steps as can be.
+        sent = False
+        try:
+            connection.send(exchange.packed((command,)))
+            sent = True
+            answer = connection.read()
+        except BaseException as error:
+            self.give_back(connection, settled=False)
+            if isinstance(error, Exception) and self.is_break(error, sent=sent):
+                raise failures.broken(self.where, command, error, sent=sent) from error
+            raise
+        if isinstance(answer, redis.exceptions.RedisError):
+            with _Loan(self, connection) as loan:
+                return loan.refused(command, answer)
+        self.give_back(connection, settled=True)
+        return answer
 
     def call_many(self, pending: Sequence[Pending[object]]) -> None:
         """Send all at once, and read the replies; raises only if nothing was sent."""
-        with _Loan(self) as connection:
-            connection.begin(pending).finish()
+        with _Loan(self, self.take()) as loan:
+            loan.begin(pending).finish()
 
     def ask(self, words: list[Words]) -> Sequence[Answer]:
         """Say *words*; the answers, errors among them."""
-        with _Loan(self) as connection:
-            return connection.ask(words)
+        with _Loan(self, self.take()) as loan:
+            return loan.ask(words)
 
     @contextmanager
     def session(self, watch: Sequence[bytes]) -> Generator[Session]:
-        with _Loan(self) as connection:
+        with _Loan(self, self.take()) as loan:
             if watch:
-                connection.watch(watch)
-            yield connection
+                loan.watch(watch)
+            yield loan
 
     def take(self) -> connections.Connection:
         """A connection; see :meth:`~redisext.backend.connections.Pool.take`."""
@@ -503,20 +521,27 @@ class _Node:
         """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
         self._pool.give_back(connection, settled=settled and self.where.reuse)
 
+    def is_break(self, error: Exception, *, sent: bool) -> bool:
+        """Whether *error* is the connection's. Raises :exc:`~redisext.errors.BackendClosed` if that explains it."""
+        if self.closed and not sent:
+            raise failures.closed(self.where) from error
+        # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
+        return self.closed or isinstance(error, (redis.exceptions.RedisError, OSError))
+
 
 class _Loan:
     """A connection in use: what is said on it, and how it is given back."""
 
     __slots__ = ("_connection", "_node", "_settled", "_watching", "_where")
 
-    def __init__(self, node: _Node) -> None:
+    def __init__(self, node: _Node, connection: connections.Connection) -> None:
         self._node = node
         self._where = node.where
+        self._connection = connection
         self._settled = True
         self._watching = False
 
     def __enter__(self) -> Self:
-        self._connection = self._node.take()
         return self
 
     def __exit__(
@@ -528,23 +553,15 @@ class _Loan:
     def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """The reply to *command*."""
         if asking or self._where.wait_replicas:
-            return drive(exchange.one_with(self._where, command, asking=asking), partial(self._exchange, held=command))
-        connection = self._connection
-        self._settled = sent = False
-        try:
-            packed = exchange.packed((command,))
-            connection.send(packed)
-            sent = True
-            answer = connection.read_late(self._held(command)) if command.op.blocks else connection.read()
-            # It may be about the connection itself, which is then of no use.
-            self._settled = not isinstance(answer, redis.exceptions.ConnectionError)
-        except Exception as error:
-            if self._is_break(error, sent=sent):
-                raise failures.broken(self._where, command, error, sent=sent) from error
-            raise
-        if isinstance(answer, redis.exceptions.RedisError):
-            return drive(exchange.refused(self._where, command, answer), self._exchange)
-        return answer
+            steps = exchange.one_with(self._where, command, asking=asking)
+        else:
+            steps = exchange.one(self._where, command)
+        return drive(steps, partial(self._exchange, held=command))
+
+    def refused(self, command: Command[object], error: redis.exceptions.RedisError) -> Reply:
+        """What comes of *command*, which the server has answered with *error*."""
+        self._settled = _is_whole(error)
+        return drive(exchange.refused(self._where, command, error), self._exchange)
 
     def begin(self, pending: Sequence[Pending[object]], *, asking: bool = False) -> _Talk:
         """Send all of *pending*; `finish` tells each its reply, or its error. Raises only if nothing was sent."""
@@ -601,7 +618,7 @@ class _Loan:
             sent = len(words) > 1  # of several, the first may arrive though the last does not
             self._connection.send(packed)
         except Exception as error:
-            if self._is_break(error, sent=sent):
+            if self._node.is_break(error, sent=sent):
                 raise Cut(error, [], sent=sent) from error
             raise
 
@@ -616,19 +633,17 @@ class _Loan:
                 self._connection.read_into_late(answers, len(words), late)
             else:
                 self._connection.read_into(answers, len(words))
-            self._settled = True
+            self._settled = _is_whole(answers[-1])
         except Exception as error:
-            if self._is_break(error, sent=True):
+            if self._node.is_break(error, sent=True):
                 raise Cut(error, answers, sent=True) from error
             raise
         return answers
 
-    def _is_break(self, error: Exception, *, sent: bool) -> bool:
-        """Whether *error* is the connection's. Raises :exc:`~redisext.errors.BackendClosed` if that explains it."""
-        if self._node.closed and not sent:
-            raise failures.closed(self._where) from error
-        # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
-        return self._node.closed or isinstance(error, (redis.exceptions.RedisError, OSError))
+
+def _is_whole(answer: Answer) -> bool:
+    """Whether the connection is of use after *answer*, which may be about the connection itself."""
+    return not isinstance(answer, redis.exceptions.ConnectionError)
 
 
 class _Talk:
