@@ -612,6 +612,8 @@ class _Loan:
 
     def send(self, words: list[Words]) -> None:
         """Send all in one write. Raises :class:`Cut`."""
+        if not self._settled:
+            raise Cut(redis.exceptions.ConnectionError("an earlier reply on it was lost"), [], sent=False)
         sent = self._settled = False
         try:
             packed = exchange.packed(words)
