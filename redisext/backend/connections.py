@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
 import select
 import socket
@@ -61,8 +62,9 @@ class Connection(AbstractConnection):
     _reader: hiredis.Reader
     _nothing_yet: object
     _has_bytes: Callable[[], object]
-    _send_all: Callable[[bytes], None]
     _receive: Callable[[int], bytes]
+    _send_all: Callable[[memoryview], None]
+    _out: io.RawIOBase = io.RawIOBase()  # till then there is nothing that it would close
 
     def connect_check_health(self, *args: bool, **kwargs: bool) -> None:
         """Open it with its handshake done, or not at all: redis-py leaves it in between when an interrupt cuts in.
@@ -80,7 +82,7 @@ class Connection(AbstractConnection):
             self._nothing_yet = self._reader.gets()
             sock = self._parser._sock  # noqa: SLF001  # as above
             self._has_bytes = _looks_for_bytes(sock)
-            self._send_all, self._receive = sock.sendall, sock.recv
+            self._receive, self._send_all, self._out = sock.recv, sock.sendall, _without_asking(sock)
         except BaseException:
             self.disconnect()
             raise
@@ -97,7 +99,11 @@ class Connection(AbstractConnection):
     def send(self, packed: bytes) -> None:
         """Send commands, ready as the protocol writes them."""
         try:
-            self._send_all(packed)
+            written = self._out.write(packed) or 0
+            if written < len(packed):  # for the rest, the server has to read first
+                self._send_all(memoryview(packed)[written:])
+        except ValueError as error:
+            raise RedisConnectionError("it was closed in the meantime") from error
         except TimeoutError as error:
             raise redis.exceptions.TimeoutError("Timeout writing to socket") from error
         except OSError as error:
@@ -148,6 +154,11 @@ class Connection(AbstractConnection):
             raise RedisConnectionError("Connection closed by server.")
         self._reader.feed(heard)
 
+    def disconnect(self, *args: object, **kwargs: object) -> None:
+        """Close it. First of all, nothing can be written any more to its number, which may be another file's next."""
+        self._out.close()
+        super().disconnect(*args, **kwargs)
+
     def cut(self) -> None:
         """End what another thread does with it, which finds it closed by the server."""
         sock = self._sock
@@ -158,8 +169,20 @@ class Connection(AbstractConnection):
 
     def abandon(self) -> None:
         """Close, in a child, its copy of the parent's, without a word to the server."""
+        self._out.close()
         if self._sock is not None:
             self._sock.close()
+
+
+def _without_asking(sock: socket.socket) -> io.RawIOBase:
+    """What writes as much as there is room for, and does not wait.
+
+    A socket with a timeout waits for room before each write, even where there is some: one more call of the system, and
+    one more time that another thread goes first.
+    """
+    if isinstance(sock, ssl.SSLSocket) or os.name == "nt":  # where a socket is no file
+        return sock.makefile("wb", buffering=0)
+    return io.FileIO(sock.fileno(), "wb", closefd=False)
 
 
 _AT_A_TIME: Final = 65_536
