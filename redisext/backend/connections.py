@@ -256,7 +256,7 @@ class Pool:
 
     def give_back(self, connection: Connection, *, settled: bool) -> None:
         """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
-        if settled and not self.closed:
+        if settled and self.where.reuse and not self.closed:
             connection.home.append(connection)
         else:
             connection.disconnect()

@@ -72,9 +72,10 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
+        plain = self._plain
+        if plain is not None:
+            return command.read(plain.call(command))
         self._check_open()
-        if self._plain is not None:
-            return command.read(self._plain.call(command))
         steps = self._in_steps(command)
         patience = self._patience(command)
         if steps is not None:
@@ -140,6 +141,7 @@ class RedisBackend(Servers["_Node"], Batches):
     def close(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
         self._closed = self._nodes.ended = True
+        self._plain = None
         for node in self._nodes:
             node.end()
 
@@ -444,25 +446,25 @@ class _Node:
 
     def __init__(self, where: dsn.Configuration) -> None:
         self.where = where
-        self._pool = Pool(where)
+        self.pool = Pool(where)
         # The pool does not know this node, so dropping the last reference to the node closes its connections.
-        self._close = weakref.finalize(self, self._pool.close)
+        self._close = weakref.finalize(self, self.pool.close)
 
     @property
     def closed(self) -> bool:
-        return self._pool.closed
+        return self.pool.closed
 
     @cached_property
     def client(self) -> redis.Redis:
-        return _Client(self, ClientPool(self._pool))
+        return _Client(self, ClientPool(self.pool))
 
     def cut(self) -> None:
         """Close the connections to it, those in use too."""
-        self._pool.disconnect()
+        self.pool.disconnect()
 
     def end(self) -> None:
         """The same, for good."""
-        self._pool.close()
+        self.pool.close()
 
     def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
@@ -477,14 +479,14 @@ class _Node:
             sent = True
             answer = connection.read()
         except BaseException as error:
-            self.give_back(connection, settled=False)
+            self.pool.give_back(connection, settled=False)
             if isinstance(error, Exception) and self.is_break(error, sent=sent):
                 raise failures.broken(self.where, command, error, sent=sent) from error
             raise
         if isinstance(answer, redis.exceptions.RedisError):
             with _Loan(self, connection) as loan:
                 return loan.refused(command, answer)
-        self.give_back(connection, settled=True)
+        self.pool.give_back(connection, settled=True)
         return answer
 
     def call_many(self, pending: Sequence[Pending[object]]) -> None:
@@ -507,7 +509,7 @@ class _Node:
     def take(self) -> connections.Connection:
         """A connection; see :meth:`~redisext.backend.connections.Pool.take`."""
         try:
-            return self._pool.take()
+            return self.pool.take()
         except Exception as error:
             if self.closed:
                 raise failures.closed(self.where) from error
@@ -516,10 +518,6 @@ class _Node:
             if isinstance(error, (redis.exceptions.RedisError, UnicodeError)):  # the latter for a host's name
                 raise failures.unreachable(self.where, error) from error
             raise
-
-    def give_back(self, connection: connections.Connection, *, settled: bool) -> None:
-        """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
-        self._pool.give_back(connection, settled=settled and self.where.reuse)
 
     def is_break(self, error: Exception, *, sent: bool) -> bool:
         """Whether *error* is the connection's. Raises :exc:`~redisext.errors.BackendClosed` if that explains it."""
@@ -548,7 +546,7 @@ class _Loan:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         # What is watched still, ends with the connection.
-        self._node.give_back(self._connection, settled=self._settled and not self._watching)
+        self._node.pool.give_back(self._connection, settled=self._settled and not self._watching)
 
     def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """The reply to *command*."""
