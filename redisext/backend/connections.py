@@ -292,7 +292,8 @@ class Pool:
         except IndexError:
             pass
         with self._making:
-            if len(self._alive) >= self.where.max_connections:
+            # The set itself would count one that is gone, if an interrupt cut in while it was told of that.
+            if len([*self._alive]) >= self.where.max_connections:
                 return None
             connection = self.kind(**self.settings)
             connection.home = self._idle

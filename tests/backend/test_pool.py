@@ -186,6 +186,17 @@ class TestFork:
 
 
 class TestInterrupts:
+    def test_one_whose_end_was_interrupted_makes_room_too(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*_: object) -> None:
+            raise Interrupted
+
+        monkeypatch.setattr(sys, "unraisablehook", str)
+        monkeypatch.setattr(pool._alive, "_remove", interrupted)  # pyright: ignore[reportPrivateUsage]
+        lost = [pool.take(), pool.take()]
+        lost.clear()
+        gc.collect()
+        assert pool.take() is not pool.take()
+
     # An interrupt would leave coverage's own lock held.
     @pytest.mark.usefixtures("unmeasured")
     def test_at_whatever_instant_they_come_nothing_is_lost_or_shifted(
