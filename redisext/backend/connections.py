@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
 import select
 import socket
@@ -61,6 +62,9 @@ class Connection(AbstractConnection):
     _reader: hiredis.Reader
     _nothing_yet: object
     _has_bytes: Callable[[], object]
+    _receive: Callable[[int], bytes]
+    _send_all: Callable[[memoryview], None]
+    _out: io.RawIOBase = io.RawIOBase()  # till then there is nothing that it would close
 
     def connect_check_health(self, *args: bool, **kwargs: bool) -> None:
         """Open it with its handshake done, or not at all: redis-py leaves it in between when an interrupt cuts in.
@@ -76,7 +80,9 @@ class Connection(AbstractConnection):
                 self.read_response()
             self._reader = self._parser._reader  # noqa: SLF001  # redis-py keeps it for itself
             self._nothing_yet = self._reader.gets()
-            self._has_bytes = _looks_for_bytes(self._parser._sock)  # noqa: SLF001  # as above
+            sock = self._parser._sock  # noqa: SLF001  # as above
+            self._has_bytes = _looks_for_bytes(sock)
+            self._receive, self._send_all, self._out = sock.recv, sock.sendall, _without_asking(sock)
         except BaseException:
             self.disconnect()
             raise
@@ -92,14 +98,23 @@ class Connection(AbstractConnection):
 
     def send(self, packed: bytes) -> None:
         """Send commands, ready as the protocol writes them."""
-        self.send_packed_command([packed])
+        try:
+            written = self._out.write(packed) or 0
+            if written < len(packed):  # for the rest, the server has to read first
+                self._send_all(memoryview(packed)[written:])
+        except ValueError as error:
+            raise RedisConnectionError("it was closed in the meantime") from error
+        except TimeoutError as error:
+            raise redis.exceptions.TimeoutError("Timeout writing to socket") from error
+        except OSError as error:
+            raise RedisConnectionError(f"Error {error.errno} while writing to socket. {error.strerror}.") from error
 
     def read(self) -> Answer:
         """The next answer, be it an error: what `read_response` does, without asking each time what cannot change."""
         reader, nothing_yet = self._reader, self._nothing_yet
         answer: Answer = reader.gets()
         while answer is nothing_yet:
-            self._parser.read_from_socket()
+            self._hear()
             answer = reader.gets()
         return answer
 
@@ -109,7 +124,7 @@ class Connection(AbstractConnection):
         for _ in range(count):
             answer: Answer = next_answer()
             while answer is nothing_yet:
-                self._parser.read_from_socket()
+                self._hear()
                 answer = next_answer()
             answers.append(answer)
 
@@ -123,11 +138,26 @@ class Connection(AbstractConnection):
         """Add answers until there are *count*, each of which may take so long."""
         sock = self._sock
         if sock is None:
-            raise redis.exceptions.ConnectionError("it was closed in the meantime")
+            raise RedisConnectionError("it was closed in the meantime")
         usual = sock.gettimeout()
         sock.settimeout(timeout)
         self.read_into(answers, count)
         sock.settimeout(usual)
+
+    def _hear(self) -> None:
+        """Wait for what the server sends, and hand it to the parser."""
+        try:
+            heard = self._receive(_AT_A_TIME)
+        except TimeoutError as error:
+            raise redis.exceptions.TimeoutError("Timeout reading from socket") from error
+        if not heard:
+            raise RedisConnectionError("Connection closed by server.")
+        self._reader.feed(heard)
+
+    def disconnect(self, *args: object, **kwargs: object) -> None:
+        """Close it. First of all, nothing can be written any more to its number, which may be another file's next."""
+        self._out.close()
+        super().disconnect(*args, **kwargs)
 
     def cut(self) -> None:
         """End what another thread does with it, which finds it closed by the server."""
@@ -139,8 +169,24 @@ class Connection(AbstractConnection):
 
     def abandon(self) -> None:
         """Close, in a child, its copy of the parent's, without a word to the server."""
+        self._out.close()
         if self._sock is not None:
             self._sock.close()
+
+
+def _without_asking(sock: socket.socket) -> io.RawIOBase:
+    """What writes as much as there is room for, and does not wait.
+
+    A socket with a timeout waits for room before each write, even where there is some: one more call of the system, and
+    one more time that another thread goes first.
+    """
+    if isinstance(sock, ssl.SSLSocket) or os.name == "nt":  # where a socket is no file
+        return sock.makefile("wb", buffering=0)
+    return io.FileIO(sock.fileno(), "wb", closefd=False)
+
+
+_AT_A_TIME: Final = 65_536
+"""How much is read at most, in bytes."""
 
 
 def _looks_for_bytes(sock: socket.socket) -> Callable[[], object]:
@@ -210,7 +256,7 @@ class Pool:
 
     def give_back(self, connection: Connection, *, settled: bool) -> None:
         """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
-        if settled and not self.closed:
+        if settled and self.where.reuse and not self.closed:
             connection.home.append(connection)
         else:
             connection.disconnect()
@@ -246,7 +292,8 @@ class Pool:
         except IndexError:
             pass
         with self._making:
-            if len(self._alive) >= self.where.max_connections:
+            # The set itself would count one that is gone, if an interrupt cut in while it was told of that.
+            if len([*self._alive]) >= self.where.max_connections:
                 return None
             connection = self.kind(**self.settings)
             connection.home = self._idle

@@ -72,9 +72,10 @@ class RedisBackend(Servers["_Node"], Batches):
 
     def execute(self, command: Command[R]) -> R:
         """Carry out *command*, on a replica if it only reads and there is one."""
+        plain = self._plain
+        if plain is not None:
+            return command.read(plain.call(command))
         self._check_open()
-        if self._plain is not None:
-            return command.read(self._plain.call(command))
         steps = self._in_steps(command)
         patience = self._patience(command)
         if steps is not None:
@@ -140,6 +141,7 @@ class RedisBackend(Servers["_Node"], Batches):
     def close(self) -> None:
         """Close all connections. Commands after that raise :exc:`~redisext.errors.BackendClosed`."""
         self._closed = self._nodes.ended = True
+        self._plain = None
         for node in self._nodes:
             node.end()
 
@@ -286,7 +288,7 @@ def _call_together(parts: Mapping[Seat[_Node], Sequence[Pending[object]]]) -> li
             begun: list[tuple[Seat[_Node], _Talk]] = []
             for seat in seats:
                 try:
-                    loan = stack.enter_context(_Loan(seat.node))
+                    loan = stack.enter_context(_Loan(seat.node, seat.node.take()))
                     begun.append((seat, loan.begin(parts[seat], asking=asking)))
                 except RedisextError as error:
                     unsaid[seat] = error
@@ -444,52 +446,70 @@ class _Node:
 
     def __init__(self, where: dsn.Configuration) -> None:
         self.where = where
-        self._pool = Pool(where)
+        self.pool = Pool(where)
         # The pool does not know this node, so dropping the last reference to the node closes its connections.
-        self._close = weakref.finalize(self, self._pool.close)
+        self._close = weakref.finalize(self, self.pool.close)
 
     @property
     def closed(self) -> bool:
-        return self._pool.closed
+        return self.pool.closed
 
     @cached_property
     def client(self) -> redis.Redis:
-        return _Client(self, ClientPool(self._pool))
+        return _Client(self, ClientPool(self.pool))
 
     def cut(self) -> None:
         """Close the connections to it, those in use too."""
-        self._pool.disconnect()
+        self.pool.disconnect()
 
     def end(self) -> None:
         """The same, for good."""
-        self._pool.close()
+        self.pool.close()
 
     def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """Send, and read the reply. Errors become those of :mod:`redisext.errors`."""
-        with _Loan(self) as connection:
-            return connection.call(command, asking=asking)
+        connection = self.take()
+        if asking or self.where.wait_replicas or command.op.blocks:
+            with _Loan(self, connection) as loan:
+                return loan.call(command, asking=asking)
+        # Nearly all commands go this way, which is a loan's in as few steps as can be.
+        sent = False
+        try:
+            connection.send(exchange.packed((command,)))
+            sent = True
+            answer = connection.read()
+        except BaseException as error:
+            self.pool.give_back(connection, settled=False)
+            if isinstance(error, Exception) and self.is_break(error, sent=sent):
+                raise failures.broken(self.where, command, error, sent=sent) from error
+            raise
+        if isinstance(answer, redis.exceptions.RedisError):
+            with _Loan(self, connection) as loan:
+                return loan.refused(command, answer)
+        self.pool.give_back(connection, settled=True)
+        return answer
 
     def call_many(self, pending: Sequence[Pending[object]]) -> None:
         """Send all at once, and read the replies; raises only if nothing was sent."""
-        with _Loan(self) as connection:
-            connection.begin(pending).finish()
+        with _Loan(self, self.take()) as loan:
+            loan.begin(pending).finish()
 
     def ask(self, words: list[Words]) -> Sequence[Answer]:
         """Say *words*; the answers, errors among them."""
-        with _Loan(self) as connection:
-            return connection.ask(words)
+        with _Loan(self, self.take()) as loan:
+            return loan.ask(words)
 
     @contextmanager
     def session(self, watch: Sequence[bytes]) -> Generator[Session]:
-        with _Loan(self) as connection:
+        with _Loan(self, self.take()) as loan:
             if watch:
-                connection.watch(watch)
-            yield connection
+                loan.watch(watch)
+            yield loan
 
     def take(self) -> connections.Connection:
         """A connection; see :meth:`~redisext.backend.connections.Pool.take`."""
         try:
-            return self._pool.take()
+            return self.pool.take()
         except Exception as error:
             if self.closed:
                 raise failures.closed(self.where) from error
@@ -499,9 +519,12 @@ class _Node:
                 raise failures.unreachable(self.where, error) from error
             raise
 
-    def give_back(self, connection: connections.Connection, *, settled: bool) -> None:
-        """End its use. If it is not *settled*, a reply may still be due on it, and it is nobody else's."""
-        self._pool.give_back(connection, settled=settled and self.where.reuse)
+    def is_break(self, error: Exception, *, sent: bool) -> bool:
+        """Whether *error* is the connection's. Raises :exc:`~redisext.errors.BackendClosed` if that explains it."""
+        if self.closed and not sent:
+            raise failures.closed(self.where) from error
+        # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
+        return self.closed or isinstance(error, (redis.exceptions.RedisError, OSError))
 
 
 class _Loan:
@@ -509,42 +532,34 @@ class _Loan:
 
     __slots__ = ("_connection", "_node", "_settled", "_watching", "_where")
 
-    def __init__(self, node: _Node) -> None:
+    def __init__(self, node: _Node, connection: connections.Connection) -> None:
         self._node = node
         self._where = node.where
+        self._connection = connection
         self._settled = True
         self._watching = False
 
     def __enter__(self) -> Self:
-        self._connection = self._node.take()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         # What is watched still, ends with the connection.
-        self._node.give_back(self._connection, settled=self._settled and not self._watching)
+        self._node.pool.give_back(self._connection, settled=self._settled and not self._watching)
 
     def call(self, command: Command[object], *, asking: bool = False) -> Reply:
         """The reply to *command*."""
         if asking or self._where.wait_replicas:
-            return drive(exchange.one_with(self._where, command, asking=asking), partial(self._exchange, held=command))
-        connection = self._connection
-        self._settled = sent = False
-        try:
-            packed = exchange.packed((command,))
-            connection.send(packed)
-            sent = True
-            answer = connection.read_late(self._held(command)) if command.op.blocks else connection.read()
-            # It may be about the connection itself, which is then of no use.
-            self._settled = not isinstance(answer, redis.exceptions.ConnectionError)
-        except Exception as error:
-            if self._is_break(error, sent=sent):
-                raise failures.broken(self._where, command, error, sent=sent) from error
-            raise
-        if isinstance(answer, redis.exceptions.RedisError):
-            return drive(exchange.refused(self._where, command, answer), self._exchange)
-        return answer
+            steps = exchange.one_with(self._where, command, asking=asking)
+        else:
+            steps = exchange.one(self._where, command)
+        return drive(steps, partial(self._exchange, held=command))
+
+    def refused(self, command: Command[object], error: redis.exceptions.RedisError) -> Reply:
+        """What comes of *command*, which the server has answered with *error*."""
+        self._settled = _is_whole(error)
+        return drive(exchange.refused(self._where, command, error), self._exchange)
 
     def begin(self, pending: Sequence[Pending[object]], *, asking: bool = False) -> _Talk:
         """Send all of *pending*; `finish` tells each its reply, or its error. Raises only if nothing was sent."""
@@ -595,13 +610,15 @@ class _Loan:
 
     def send(self, words: list[Words]) -> None:
         """Send all in one write. Raises :class:`Cut`."""
+        if not self._settled:
+            raise Cut(redis.exceptions.ConnectionError("an earlier reply on it was lost"), [], sent=False)
         sent = self._settled = False
         try:
             packed = exchange.packed(words)
             sent = len(words) > 1  # of several, the first may arrive though the last does not
             self._connection.send(packed)
         except Exception as error:
-            if self._is_break(error, sent=sent):
+            if self._node.is_break(error, sent=sent):
                 raise Cut(error, [], sent=sent) from error
             raise
 
@@ -616,19 +633,17 @@ class _Loan:
                 self._connection.read_into_late(answers, len(words), late)
             else:
                 self._connection.read_into(answers, len(words))
-            self._settled = True
+            self._settled = _is_whole(answers[-1])
         except Exception as error:
-            if self._is_break(error, sent=True):
+            if self._node.is_break(error, sent=True):
                 raise Cut(error, answers, sent=True) from error
             raise
         return answers
 
-    def _is_break(self, error: Exception, *, sent: bool) -> bool:
-        """Whether *error* is the connection's. Raises :exc:`~redisext.errors.BackendClosed` if that explains it."""
-        if self._node.closed and not sent:
-            raise failures.closed(self._where) from error
-        # Where another thread closes the socket in the midst of it, redis-py fails with whatever comes.
-        return self._node.closed or isinstance(error, (redis.exceptions.RedisError, OSError))
+
+def _is_whole(answer: Answer) -> bool:
+    """Whether the connection is of use after *answer*, which may be about the connection itself."""
+    return not isinstance(answer, redis.exceptions.ConnectionError)
 
 
 class _Talk:

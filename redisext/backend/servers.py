@@ -34,7 +34,7 @@ class Servers(Generic[N]):
         # Where there is nothing to choose, nothing is asked.
         alone = configuration.topology == "server" and not configuration.replicas
         self._only: N | None = self._nodes.at(configuration) if alone else None
-        # And where nothing is tried again, it is asked at once.
+        # And where nothing is tried again, it is asked at once, until it is closed.
         self._plain: N | None = self._only if configuration.deadline is None else None
         self._closed = False
         self._records = Records(configuration) if configuration.exactly_once else None
@@ -47,7 +47,7 @@ class Servers(Generic[N]):
         self._records = whole._records
         self._spreads_reads = False
         self._only = whole._only
-        self._plain = whole._plain
+        self._plain = None  # it would not hear that the whole is closed
 
     @property
     def deadline(self) -> float | None:

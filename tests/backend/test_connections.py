@@ -125,6 +125,15 @@ class TestWithoutReuse:
             Hits("hits").incr()
         assert open_sockets() == sockets
 
+    def test_the_client_behind_does_so_too(self, url: str, sockets: Sockets) -> None:
+        class Hits(Counter[int]):
+            CONNECTION = url
+            CONNECTION_REUSE = False
+
+        client = Hits("hits").connect_to_master()
+        assert client.ping()
+        assert open_sockets() == sockets
+
     def test_replicas_are_treated_alike(self, server: RedisServer, url: str, name: str, sockets: Sockets) -> None:
         class Hits(Counter[int]):
             CONNECTION = f"{url}?client_name={name}&replicas={url}?client_name={name}"

@@ -310,6 +310,23 @@ class TestReplyLate:
             hold.let_go()
             assert Map[str]("next", hasty).get() == f"next {turn}"
 
+    def test_nor_does_it_reach_who_goes_on_with_the_session(
+        self, proxy: Proxy, server: RedisServer, hasty: Backend, hold: Hold
+    ) -> None:
+        hits, jobs = Counter[int]("hits", hasty), Queue[str]("jobs", hasty)
+        with hasty.session() as session:
+            proxy.on_reply = hold
+            with pytest.raises(OutcomeUnknown):
+                session.execute(hits.commands.incr())
+            proxy.on_reply = forward
+            hold.let_go()
+            for command in (jobs.commands.size(), hits.commands.incr()):
+                with pytest.raises(ConnectionFailed, match="an earlier reply on it was lost") as failed:
+                    session.execute(command)
+                assert type(failed.value) is ConnectionFailed
+        assert server.call("GET", "hits") == b"1"
+        assert jobs.size() == 0
+
     def test_a_command_that_waits_has_the_time_to_do_so(
         self, proxy: Proxy, server: RedisServer, hasty: Backend
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 import redis
 
 import redisext
-from redisext import Counter, Queue
+from redisext import Counter, Map, Queue
 from redisext.backend import connections as pooled
 from redisext.backend.connections import NoneFree, Pool
 from redisext.backend.redis import RedisBackend
@@ -83,6 +84,25 @@ class TestTheLimit:
         with pytest.raises(redis.exceptions.ConnectionError, match="closed in the meantime"):
             connection.read_late(1)
         pool.give_back(connection, settled=False)
+
+    def test_nothing_is_written_to_the_file_that_has_the_number_of_one_that_was_closed(self, pool: Pool) -> None:
+        connection = pool.take()
+        connection.disconnect()
+        one, other = socket.socketpair()
+        with one, other:
+            other.setblocking(False)
+            with pytest.raises(redis.exceptions.ConnectionError, match="closed in the meantime"):
+                connection.send(b"*1\r\n$4\r\nPING\r\n")
+            with pytest.raises(BlockingIOError):
+                other.recv(1)
+        pool.give_back(connection, settled=False)
+
+    def test_what_does_not_fit_at_once_is_sent_while_the_server_reads(self, url: str) -> None:
+        with redisext.connect(url) as db:
+            note = Map[bytes]("note", db)
+            long = bytes(20_000_000)
+            assert note.set(long)
+            assert note.get() == long
 
     def test_a_place_in_the_line_that_an_interrupt_kept_from_being_taken_is_none(self, pool: Pool) -> None:
         place = pooled._Place  # pyright: ignore[reportPrivateUsage]
@@ -166,6 +186,17 @@ class TestFork:
 
 
 class TestInterrupts:
+    def test_one_whose_end_was_interrupted_makes_room_too(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*_: object) -> None:
+            raise Interrupted
+
+        monkeypatch.setattr(sys, "unraisablehook", str)
+        monkeypatch.setattr(pool._alive, "_remove", interrupted)  # pyright: ignore[reportPrivateUsage]
+        lost = [pool.take(), pool.take()]
+        lost.clear()
+        gc.collect()
+        assert pool.take() is not pool.take()
+
     # An interrupt would leave coverage's own lock held.
     @pytest.mark.usefixtures("unmeasured")
     def test_at_whatever_instant_they_come_nothing_is_lost_or_shifted(
