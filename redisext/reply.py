@@ -11,7 +11,7 @@ from typing import Final, cast
 from redisext.command import Reply
 from redisext.errors import CommandRefused, shown
 
-__all__ = ["array", "as_it_is", "bulk", "bulks", "done", "flag", "integer", "number", "optional_bulk", "pairs"]
+__all__ = ["array", "as_it_is", "bulk", "bulks", "done", "flag", "integer", "number", "optional_bulk"]
 
 
 def _unexpected(wanted: str, reply: Reply) -> CommandRefused:
@@ -79,9 +79,3 @@ def bulks(reply: Reply) -> list[bytes]:
 
 
 _ONLY_BYTES: Final[frozenset[type[object]]] = frozenset({bytes})
-
-
-def pairs(reply: Reply) -> list[tuple[Reply, Reply]]:
-    """A flat array of pairs (members and scores)."""
-    flat = iter(array(reply))
-    return list(zip(flat, flat, strict=True))
