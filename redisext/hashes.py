@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any, Final, Generic, overload
 
 from typing_extensions import TypeVar
@@ -13,7 +14,7 @@ from redisext.errors import DecodeError
 from redisext.key import Address, KeyCommands, value_or
 from redisext.model import Page
 from redisext.number import increment
-from redisext.reply import array, bulk, done, flag, integer, pairs
+from redisext.reply import array, bulk, bulks, done, flag, integer
 from redisext.updating import compare_and_set, raw_and_value
 
 __all__ = ["HashMapCommands"]
@@ -106,8 +107,10 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
 
     def update(self, pairs: Iterable[tuple[K, V]]) -> Command[None]:
         """HSET, O(1) for each pair; there must be one at least."""
-        words = tuple(word for key, value in pairs for word in (self._field(key), self._value(value)))
-        return self._command(_HSET, words, done)
+        given = [*pairs]
+        fields = self._encoded_all(self._keys, [key for key, _ in given])
+        values = self._encoded_all(self._values, [value for _, value in given])
+        return self._command(_HSET, tuple(chain.from_iterable(zip(fields, values, strict=True))), done)
 
     def update_value(self, key: K, fn: Callable[[V | None], V]) -> Steps[V]:
         """HGET, then a script that sets the new value if the old one is still there; repeated until it was."""
@@ -166,13 +169,13 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
 
     def get_many(self, keys: Iterable[K]) -> Command[dict[K, V]]:
         """HMGET, O(1) for each key; there must be one at least."""
-        asked = list(keys)
+        asked = [*keys]
 
         def parse(reply: Reply) -> dict[K, V]:
             found = zip(asked, array(reply), strict=True)
             return {key: self._values.decode(bulk(raw)) for key, raw in found if raw is not None}
 
-        return self._command(_HMGET, tuple(map(self._field, asked)), parse)
+        return self._command(_HMGET, self._encoded_all(self._keys, asked), parse)
 
     def all(self) -> Command[dict[K, V]]:
         """HGETALL, O(n)."""
@@ -201,5 +204,8 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
         return value_or(self._values, default)
 
     def _decode_pairs(self, reply: Reply) -> list[tuple[K, V]]:
-        field, value = self._keys.decode, self._values.decode
-        return [(field(bulk(key)), value(bulk(item))) for key, item in pairs(reply)]
+        flat = bulks(reply)
+        key, value = self._keys.decode, self._values.decode
+        keys = [key(raw) for raw in flat[::2]]
+        values = [value(raw) for raw in flat[1::2]]
+        return [*zip(keys, values, strict=True)]

@@ -6,12 +6,12 @@ redisext 2.0.2 asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from redisext.command import Argument, Command, Op, Reply, Script, describe, text
 from redisext.errors import ArgumentError, EncodeError, shown
-from redisext.reply import array, bulk, flag, integer
+from redisext.reply import bulk, bulks, flag, integer
 
 if TYPE_CHECKING:
     from redisext.codec import Codec
@@ -125,6 +125,15 @@ class KeyCommands:
             error.key = text(self.key)
             raise
 
+    def _encoded_all(self, codec: Codec[E], values: Sequence[E]) -> tuple[bytes, ...]:
+        """The same of several, which have been made before: what fails while they are made is not one of them."""
+        encode = codec.encode
+        try:
+            return tuple([encode(value) for value in values])
+        except EncodeError as error:
+            error.key = text(self.key)
+            raise
+
 
 class ElementCommands(KeyCommands, Generic[T]):
     """The commands of a structure whose elements are written by one codec."""
@@ -145,7 +154,7 @@ class ElementCommands(KeyCommands, Generic[T]):
 
     def _decode_all(self, reply: Reply) -> list[T]:
         decode = self._codec.decode
-        return [decode(bulk(raw)) for raw in array(reply)]
+        return [decode(raw) for raw in bulks(reply)]
 
     def _or(self, default: D) -> Callable[[Reply], T | D]:
         return value_or(self._codec, default)

@@ -43,8 +43,7 @@ class ListCommands(ElementCommands[T]):
         """LPUSH, O(1) for each item."""
         if not items:
             return self.size()
-        encode = self._encode
-        args = (encode(items[0]),) if len(items) == 1 else tuple([encode(item) for item in items])
+        args = (self._encode(items[0]),) if len(items) == 1 else self._encoded_all(self._codec, items)
         return self._command(_LPUSH, args, integer)
 
     @overload

@@ -67,7 +67,7 @@ class PoolCommands(ElementCommands[T]):
 
     def push_all(self, items: Iterable[T]) -> Command[None]:
         """SADD, O(1) for each item; there must be one at least."""
-        return self._command(_SADD, tuple(map(self._encode, items)), done)
+        return self._command(_SADD, self._encoded_all(self._codec, [*items]), done)
 
     def remove(self, item: T) -> Command[bool]:
         """SREM, O(1)."""
@@ -83,7 +83,7 @@ class PoolCommands(ElementCommands[T]):
 
     def toggle(self, items: Iterable[T]) -> Command[None]:
         """A script over SREM and SADD, O(1) for each item."""
-        return self._command(_TOGGLE, tuple({self._encode(item): None for item in items}), done)
+        return self._command(_TOGGLE, tuple(dict.fromkeys(self._encoded_all(self._codec, [*items]))), done)
 
     @overload
     def pop(self) -> Command[T | None]: ...

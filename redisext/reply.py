@@ -6,10 +6,12 @@ where the server (or the client in between) answered with something else.
 
 from __future__ import annotations
 
+from typing import Final, cast
+
 from redisext.command import Reply
 from redisext.errors import CommandRefused, shown
 
-__all__ = ["array", "as_it_is", "bulk", "done", "flag", "integer", "number", "optional_bulk", "pairs"]
+__all__ = ["array", "as_it_is", "bulk", "bulks", "done", "flag", "integer", "number", "optional_bulk"]
 
 
 def _unexpected(wanted: str, reply: Reply) -> CommandRefused:
@@ -67,7 +69,13 @@ def array(reply: Reply) -> list[Reply]:
     raise _unexpected("an array", reply)
 
 
-def pairs(reply: Reply) -> list[tuple[Reply, Reply]]:
-    """A flat array of pairs (fields and values, members and scores)."""
-    flat = iter(array(reply))
-    return list(zip(flat, flat, strict=True))
+def bulks(reply: Reply) -> list[bytes]:
+    """The bytes of several values."""
+    found = array(reply)
+    # To look at the kinds that there are is sooner done than to look at each of them.
+    if _ONLY_BYTES.issuperset(map(type, found)):
+        return cast("list[bytes]", found)  # as has just been seen
+    return [*map(bulk, found)]
+
+
+_ONLY_BYTES: Final[frozenset[type[object]]] = frozenset({bytes})

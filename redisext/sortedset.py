@@ -12,7 +12,7 @@ from redisext.element import Position
 from redisext.errors import ArgumentError, shown
 from redisext.key import ElementCommands
 from redisext.model import AsyncModel, Model, Page
-from redisext.reply import bulk, flag, integer, number, pairs
+from redisext.reply import array, flag, integer, number
 from redisext.score import Bound, bound, score
 
 __all__ = ["AsyncSortedSet", "SortedSet", "SortedSetCommands"]
@@ -110,8 +110,8 @@ class SortedSetCommands(ElementCommands[T]):
         return self._command(_ZREVRANGE, (start, start + _PAGE - 1), parse)
 
     def _decode_scored(self, reply: Reply) -> list[tuple[float, T]]:
-        decode = self._codec.decode
-        return [(number(points), decode(bulk(member))) for member, points in pairs(reply)]
+        flat = array(reply)
+        return [*zip(map(number, flat[1::2]), self._decode_all(flat[::2]), strict=True)]
 
 
 _score = score

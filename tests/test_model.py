@@ -44,7 +44,7 @@ from redisext.command import Reply
 from redisext.element import parametrize
 from redisext.key import KeyCommands
 from redisext.model import Model
-from redisext.reply import array, bulk, integer, number, optional_bulk
+from redisext.reply import array, bulk, bulks, integer, number, optional_bulk
 from tests.faces import InThreads
 
 
@@ -283,11 +283,15 @@ class TestErrors:
 class TestReplies:
     """A backend that decodes replies by itself is told so."""
 
-    @pytest.mark.parametrize("read", [integer, bulk, optional_bulk, number, array])
+    @pytest.mark.parametrize("read", [integer, bulk, bulks, optional_bulk, number, array])
     def test_one_of_another_shape_is_refused(self, read: Callable[[Reply], object]) -> None:
         wrong: Reply = "text"
         with pytest.raises(CommandRefused, match="and got 'text'; a backend must give replies as RESP2 has them"):
             read(wrong)
+
+    def test_one_of_another_shape_among_others_is_refused(self) -> None:
+        with pytest.raises(CommandRefused, match="expected a bulk string and got 'text'"):
+            bulks([b"a", "text", b"b"])
 
 
 class TestEmbeddedEngine:

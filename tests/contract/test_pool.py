@@ -334,6 +334,18 @@ class TestWhatIsRefused:
                 add()
         assert keys(db) == []
 
+    def test_an_error_of_what_makes_the_elements_names_its_own_key(self, db: Backend) -> None:
+        others = Pool[int]("others", db)
+
+        def made() -> Iterator[int]:
+            yield 7
+            others.commands.push(cast("int", "5"))
+
+        for add in (Pool[int]("numbers", db).update, Pool[int]("numbers", db).symmetric_difference_update):
+            with pytest.raises(EncodeError, match="'others'"):
+                add(made())
+        assert keys(db) == []
+
     @pytest.mark.parametrize("value", ["5", True, None, [5]], ids=repr)
     def test_an_element_of_another_type_is_not_in_it(self, db: Backend, value: object) -> None:
         seen = Watched(db)
