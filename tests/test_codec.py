@@ -1807,7 +1807,7 @@ def nothing(_schema: object) -> plain.Kinds:
 
 def read_back(type_: object, *, identity: bool) -> Codec[object]:
     """The codec of a type if nothing came back for sure."""
-    with patch.object(plain, "kinds", nothing):
+    with patch.object(redisext.codec, "kinds", nothing):
         return redisext.codec._make_codec(type_, identity=identity)  # pyright: ignore[reportPrivateUsage]
 
 
