@@ -11,31 +11,26 @@ validators), the bytes are read back and compared before they are sent. So readi
 no int), and a value that would come back changed is refused, also where Python calls the two equal
 (True and 1, an enum's member and its value).
 
-In an identity position (members of sets, keys of hashes) the codec is canonical too: equal values
-have equal bytes, under every hash seed. Objects and sets are sorted, `Decimal` loses its trailing zeros,
-an instant is written in UTC, and -0.0 is 0.0. What is written there is the canonical form of what
-would be *read*, so that two values that are equal to each other cannot differ in a detail (an int in a
-float field) that equality does not see.
+In an identity position (members of sets, keys of hashes) the codec is canonical too: equal values have equal
+bytes, under every hash seed (:mod:`redisext.canonical`). Objects and sets are sorted, `Decimal` loses its trailing
+zeros, an instant is written in UTC, and -0.0 is 0.0. What is written there is the canonical form of what would be
+*read*, so that two values that are equal to each other cannot differ in a detail (an int in a float field) that
+equality does not see.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, time
-from decimal import Decimal
-from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, NewType, Protocol, TypeVar, cast
 
 from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import to_json, to_jsonable_python
 
 from redisext import schema
+from redisext.canonical import canonical_json, writer
 from redisext.errors import ConfigurationError, DecodeError, EncodeError
 from redisext.naming import type_name
-from redisext.narrow import is_mapping, is_sequence, is_set
 from redisext.plain import Kinds, kinds
 from redisext.sameness import LOST, Sameness, change
 from redisext.serializer import Raw, Serializer
@@ -110,8 +105,8 @@ def _make_codec(element_type: object, *, identity: bool) -> Codec[object]:
     scalar = schema.native_scalar(adapter.core_schema)
     if scalar is not None:
         return _Constrained(_NATIVE[scalar](identity=identity), adapter, name)
+    plain = kinds(adapter.core_schema)
     if not identity:
-        plain = kinds(adapter.core_schema)
         return _PlainJson(adapter, name, plain) if plain else _Json(adapter, name)
     problem = schema.why_not_canonical(adapter.core_schema)
     if problem is not None:
@@ -120,7 +115,7 @@ def _make_codec(element_type: object, *, identity: bool) -> Codec[object]:
             "values are written alike (str, int, a model of such fields), or give the class a SERIALIZER that "
             "writes equal values as equal bytes"
         )
-    return _CanonicalJson(adapter, name)
+    return _PlainCanonicalJson(adapter, name, plain) if plain else _CanonicalJson(adapter, name)
 
 
 _CONFIG: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
@@ -368,84 +363,41 @@ class _PlainJson(_Json):
 class _CanonicalJson(_Json):
     """JSON in which equal values are equal bytes."""
 
-    def __init__(self, adapter: TypeAdapter[object], element: str) -> None:
-        super().__init__(adapter, element)
-        self._kinds = kinds(adapter.core_schema)
-
     def encode(self, value: object) -> bytes:
-        raw = self._canonical(value)
-        if self._is_plain(value) and len(raw) <= self._kinds.longest:
-            return raw
         # Through what is read back: see the head of this module.
-        return self._canonical(self._read_back(value, raw))
-
-    def _is_plain(self, value: object) -> bool:
-        try:
-            return self._kinds.include(value)
-        except Exception:  # noqa: BLE001  # a broken instance
-            return False
+        return self._canonical(self._read_back(value, self._canonical(value)))
 
     def _canonical(self, value: object) -> bytes:
         try:
-            plain = self._to_python(value, by_alias=True, round_trip=True, warnings=False)
-            return _dump(_canonical(plain)).encode()
+            return canonical_json(self._to_python(value, by_alias=True, round_trip=True, warnings=False))
         except EncodeError as error:
             raise _refuse(value, self.element, error.reason) from error
         except Exception as error:  # a validator may raise anything
             raise self._mismatch(value) from error
 
 
-_dump: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode
+class _PlainCanonicalJson(_CanonicalJson):
+    """The same of a type whose values mostly need not be read back (:mod:`redisext.plain`)."""
 
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
+    def __init__(self, adapter: TypeAdapter[object], element: str, plain: Kinds) -> None:
+        super().__init__(adapter, element)
+        self._is_plain = plain.include
+        self._longest = plain.longest
+        self._write = writer(adapter.core_schema)
 
-
-def _canonical(value: object) -> object:
-    """*value*, in Python's own types, as what `_dump` writes; the same for all values equal to it."""
-    if type(value) in _PLAIN:
-        return value
-    if isinstance(value, Enum):
-        return _canonical(value.value)
-    if isinstance(value, (int, str)):
-        return value
-    if isinstance(value, float):
-        if math.isnan(value):
-            raise EncodeError("it holds NaN, which equals nothing, so it could never be found")
-        return value + 0.0
-    if is_sequence(value):
-        return [_canonical(item) for item in value]
-    if is_set(value):
-        return sorted((_canonical(item) for item in value), key=_dump)
-    if is_mapping(value):
-        return {_object_key(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, Decimal):
-        return _canonical_decimal(value)
-    if isinstance(value, datetime) and value.tzinfo is not None:
+    def encode(self, value: object) -> bytes:
         try:
-            value = value.astimezone(UTC)
-        except OverflowError as error:
-            raise EncodeError("in UTC it lies outside of the years 1 to 9999") from error
-    elif isinstance(value, time) and value.tzinfo is not None:
-        raise EncodeError("it holds a time of day with an offset, which can equal one with another offset")
-    return to_jsonable_python(value, bytes_mode="base64", fallback=str)
-
-
-def _object_key(key: object) -> str:
-    """A mapping's key as the text that a JSON object has for it."""
-    plain = _canonical(key)
-    return plain if isinstance(plain, str) else to_json(plain).decode()
-
-
-def _canonical_decimal(value: Decimal) -> str:
-    # Decimal.normalize would round to the context's precision.
-    sign, digits, exponent = value.as_tuple()
-    if not isinstance(exponent, int):
-        raise EncodeError("it holds a Decimal that is no number")
-    significant = "".join(map(str, digits)).lstrip("0")
-    kept = significant.rstrip("0")
-    if not kept:
-        return "0"
-    return f"{'-' if sign else ''}{kept}E{exponent + len(significant) - len(kept)}"
+            plain = self._is_plain(value)
+        except Exception:  # noqa: BLE001  # a broken instance
+            plain = False
+        if plain:
+            try:
+                raw = self._write(value)
+            except Exception:  # noqa: BLE001  # a float whose text differs, or a lone surrogate
+                raw = self._canonical(value)
+            if len(raw) <= self._longest:
+                return raw
+        return super().encode(value)
 
 
 class _SerializerCodec:

@@ -143,7 +143,7 @@ _CANONICAL: Final = frozenset(
         *("function-after", "function-before", "function-wrap", "function-plain"),
     }
 )
-"""The schemas whose values :func:`redisext.codec._canonical` writes alike when they are equal."""
+"""The schemas whose values :func:`redisext.canonical.canonical_json` writes alike when they are equal."""
 
 
 _WRITTEN_AS_OBJECTS: Final = frozenset({"model", "dataclass"})
