@@ -24,7 +24,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from redisext.backend import failures
@@ -132,45 +132,47 @@ class _Request(Generic[R_co]):
         return cast("R_co", result)
 
 
-@dataclass(frozen=True)
 class Call(_Request[Reply], Generic[N]):
-    """Have `command` carried out there; its reply."""
+    """Have *command* carried out there; its reply."""
 
-    seat: Seat[N]
-    command: Command[object]
+    def __init__(self, seat: Seat[N], command: Command[object]) -> None:
+        self.seat = seat
+        self.command = command
 
 
-@dataclass(frozen=True)
 class CallMany(_Request[Sequence[RedisextError | None]], Generic[N]):
     """Have each seat carry out its commands, all at the same time; for each, why nothing was said to it."""
 
-    parts: Mapping[Seat[N], Sequence[Pending[object]]]
+    def __init__(self, parts: Mapping[Seat[N], Sequence[Pending[object]]]) -> None:
+        self.parts = parts
 
 
-@dataclass(frozen=True)
 class Commit(_Request[None], Generic[N]):
-    """Have `pending` carried out there as a transaction."""
+    """Have *pending* carried out there as a transaction."""
 
-    node: N
-    pending: Sequence[Pending[object]]
+    def __init__(self, node: N, pending: Sequence[Pending[object]]) -> None:
+        self.node = node
+        self.pending = pending
 
 
-@dataclass(frozen=True)
 class Ask(_Request[Sequence[Answer]], Generic[N]):
-    """Say `words` to a node; its answers, errors among them."""
+    """Say *words* to a node; its answers, errors among them."""
 
-    node: N
-    words: list[Words]
+    def __init__(self, node: N, words: list[Words]) -> None:
+        self.node = node
+        self.words = words
 
 
-@dataclass(frozen=True)
 class Once(_Request[None], Generic[N]):
-    """Go a `route`; where it is being gone, wait for its end, and share its outcome."""
+    """Go a *route*; where it is being gone, wait for its end, and share its outcome.
 
-    name: str
-    route: Callable[[], Route[N, None]]
-    needed: Callable[[], bool]
-    """Whether nobody has found it out meanwhile."""
+    *needed* tells whether nobody has found it out meanwhile.
+    """
+
+    def __init__(self, name: str, route: Callable[[], Route[N, None]], needed: Callable[[], bool]) -> None:
+        self.name = name
+        self.route = route
+        self.needed = needed
 
 
 Request: TypeAlias = Call[N] | CallMany[N] | Commit[N] | Ask[N] | Once[N]
