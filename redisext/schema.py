@@ -13,7 +13,7 @@ from enum import Enum
 from types import FunctionType
 from typing import Final, TypeAlias
 
-from pydantic import BaseModel, RootModel, Secret
+import pydantic
 
 from redisext.narrow import is_mapping, is_sequence
 
@@ -95,7 +95,8 @@ def _not_stored(node: Node) -> str | None:
 def _is_secret(node: Node) -> bool:
     serialization = node.get("serialization")
     function = serialization.get("function") if is_mapping(serialization) else None
-    return getattr(function, "__module__", None) == Secret.__module__ and "secret" in getattr(function, "__name__", "")
+    module = getattr(function, "__module__", None)
+    return module == pydantic.Secret.__module__ and "secret" in getattr(function, "__name__", "")
 
 
 def _class_name(node: Node) -> str:
@@ -196,8 +197,6 @@ def _own_equality(cls: object) -> str | None:
         # `dataclasses` makes its methods from text, so they come from no file.
         by_fields = isinstance(equality, FunctionType) and equality.__code__.co_filename == "<string>"
     else:
-        by_fields = equality in _BY_FIELDS
+        # pydantic imports `RootModel` only when it is asked for.
+        by_fields = equality in [vars(one)["__eq__"] for one in (pydantic.BaseModel, pydantic.RootModel, tuple)]
     return None if by_fields else f"{name} has an __eq__ of its own"
-
-
-_BY_FIELDS: Final[tuple[object, ...]] = tuple(vars(cls)["__eq__"] for cls in (BaseModel, RootModel, tuple))

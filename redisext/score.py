@@ -13,7 +13,7 @@ __all__ = ["Bound", "bound", "score"]
 Bound: TypeAlias = float | str
 """A number, or Redis's text for one: ``"-inf"``, ``"+inf"``, and with a leading ``(`` for "but not this one"."""
 
-_BOUND: Final = re.compile(r"\(?[-+]?(inf|\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)", re.ASCII)
+_BOUND: Final = r"\(?[-+]?(inf|\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)"
 
 
 def score(name: str, value: object) -> str:
@@ -31,7 +31,7 @@ def bound(name: str, value: Bound) -> str:
     """One end of a range of scores, as it is sent."""
     if not isinstance(value, str):
         return score(name, value)
-    if _BOUND.fullmatch(value) is None:
+    if re.fullmatch(_BOUND, value, re.ASCII) is None:
         raise ArgumentError(
             f"{name} is a number, '-inf' or '+inf', with '(' before it to leave it out; not {shown(value)}"
         )

@@ -14,7 +14,6 @@ are read here as what they were, where the serializer has such values.
 from __future__ import annotations
 
 import json
-import pickle
 from typing import Final, Never, Protocol
 
 from redisext.command import Argument
@@ -101,10 +100,14 @@ class Pickle:
 
     @staticmethod
     def encode(item: object) -> bytes:
+        import pickle  # noqa: PLC0415  # few choose it
+
         return pickle.dumps(item)
 
     @staticmethod
     def decode(item: bytes) -> object:
         if item in Pickle._STORED_BY_2_0_2:
             return Pickle._STORED_BY_2_0_2[item]
+        import pickle  # noqa: PLC0415  # as above
+
         return pickle.loads(item)  # noqa: S301  # chosen by whoever named this class
