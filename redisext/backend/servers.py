@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar, cast
 
+import redis
+
 from redisext.backend.cluster import Cluster
 from redisext.backend.recorded import Records, carried_out, popped_in_time
 from redisext.backend.sentinel import Sentinel
@@ -119,13 +121,14 @@ def _in_slices(command: Command[R]) -> Steps[R]:
 
 _DRIVER: dict[str, DriverInfo] = {}
 """What redis-py tells the server of itself. It would look for its version at each connection, by an import: in a child
-that was forked while another thread did so, that import never ends."""
+that was forked while another thread did so, that import never ends. And it would read it from the installed package's
+metadata, which takes some milliseconds."""
 try:
     from redis.driver_info import DriverInfo
 except ImportError:  # pragma: no cover  # before 7.1 it looked once
     pass
 else:
-    _DRIVER["driver_info"] = DriverInfo()
+    _DRIVER["driver_info"] = DriverInfo(lib_version=redis.__version__)
 
 
 Settings: TypeAlias = "dict[str, str | float | DriverInfo | None]"

@@ -7,3 +7,5 @@ from .client import Pipeline as Pipeline
 from .client import Redis as Redis
 from .connection import Connection as Connection
 from .connection import ConnectionPool as ConnectionPool
+
+__version__: str
