@@ -25,7 +25,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from redisext.errors import DecodeError
 
@@ -47,7 +47,6 @@ __all__ = [
     "run",
     "text",
     "together",
-    "written_out",
 ]
 
 Argument: TypeAlias = bytes | str | int | float
@@ -304,16 +303,6 @@ def together(commands: Sequence[Command[object]]) -> list[tuple[Argument, ...] |
         said.append(command if use in known else command.words_in_full)
         known.add(use)
     return said
-
-
-def written_out(words: tuple[Argument, ...]) -> tuple[bytes | str, ...]:
-    """*words* with the numbers as text: hiredis crashes where an interrupt cuts in while it writes a number."""
-    if _TEXT.issuperset(map(type, words)):
-        return cast("tuple[bytes | str, ...]", words)  # as has just been seen
-    return tuple([word if isinstance(word, (bytes, str)) else repr(word) for word in words])
-
-
-_TEXT: Final[frozenset[type[Argument]]] = frozenset({bytes, str})
 
 
 def text(key: bytes) -> str:

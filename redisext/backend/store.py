@@ -7,6 +7,7 @@ The commands are fakeredis's. Theory of operation:
 * Who waits stands in the store's own line, first come first served, threads and tasks alike. Whoever changes something
   then hands out what there is, by commands that do not block. (fakeredis's own blocking serves in reverse, and a
   cancelled task of its swallows what comes later.)
+* Commands and replies are handed over as objects, where a client would write them out and parse them, twice.
 * What was handed to somebody who is gone by then (a cancelled task, an interrupted thread, a closed event loop) is put
   back where it was taken from, as if it had never been taken, and those who wait are served again.
 * A fork waits until no command is under way, and nobody waits in the child.
@@ -31,7 +32,7 @@ import redis.asyncio
 
 from redisext.backend import exchange, failures
 from redisext.backend.exchange import Answer, Exchange, Words
-from redisext.command import Argument, Command, Op, Reply, written_out
+from redisext.command import Argument, Command, Op, Reply
 from redisext.dsn import Configuration
 from redisext.errors import CommandRefused, ConfigurationError, WrongType
 
@@ -82,11 +83,18 @@ class Store:
 
     def call(self, command: Command[object], backend: Speaker) -> Reply:
         """The reply to *command*, which does not block."""
-        with self._alone():
-            reply = self._do(command, backend)
-            if not command.op.reads:
-                self._serve()
-            return reply
+        # As `_alone` has it, written out: it is a tenth of the time of one command.
+        with self._lock:
+            if self._busy:
+                raise _in_the_midst()
+            try:
+                self._busy = True
+                reply = self._do(command, backend)
+                if self._waiters and not command.op.reads:
+                    self._serve()
+                return reply
+            finally:
+                self._busy = False
 
     def run(self, steps: Exchange[R], answers: Callable[[Sequence[Words]], Sequence[Answer]] | None = None) -> R:
         """What *steps* give, each of their exchanges made at one go: by *answers*, or on the store's own line."""
@@ -218,10 +226,7 @@ class Store:
         """One thread at a time; and in that thread, nothing in the midst of something else."""
         with self._lock:
             if self._busy:
-                raise CommandRefused(
-                    "a command was begun while this thread was in the midst of another (from a signal handler, or from "
-                    "the __del__ of an object): the embedded engine cannot do that; leave a note, and do it afterwards"
-                )
+                raise _in_the_midst()
             try:
                 self._busy = True
                 yield
@@ -229,7 +234,10 @@ class Store:
                 self._busy = False
 
     def _do(self, command: Command[object], backend: Speaker) -> Reply:
-        return exchange.drive(exchange.one(backend.configuration, command), self.line.answers)
+        [answer] = self.line.answers([command])
+        if isinstance(answer, redis.exceptions.RedisError):
+            return exchange.drive(exchange.refused(backend.configuration, command, answer), self.line.answers)
+        return answer
 
     # --- Forking
 
@@ -247,37 +255,90 @@ class Store:
         self._lock.release()
 
 
+def _in_the_midst() -> CommandRefused:
+    return CommandRefused(
+        "a command was begun while this thread was in the midst of another (from a signal handler, or from "
+        "the __del__ of an object): the embedded engine cannot do that; leave a note, and do it afterwards"
+    )
+
+
 class Line:
     """A connection to the engine."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._pool = client.connection_pool
         self._connection = self._pool.get_connection()
+        self._socket: _Socket | None = None
         self.cut: bool = False
 
     def answers(self, words: Sequence[Words]) -> list[Answer]:
         """Say all, one after the other."""
-        return [self._answer(one) for one in words]
-
-    def _answer(self, words: Words) -> Answer:
+        answers: list[Answer] = []
         try:
-            self._connection.send_command(*written_out(words if isinstance(words, tuple) else words.words))
-            return self._connection.read_response()
-        except redis.exceptions.ResponseError as error:
-            return error
+            socket = self._socket or self._open()
+            socket.put_response = answers.append
+            for one in words:
+                # Past the client, which would write it and parse it.
+                socket._process_command(_written(one))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         except BaseException:
             # Something cut in (an interrupt, say). Whoever comes next begins afresh, and gets no reply but his own.
             self.cut = True
-            self._connection.disconnect()
+            self.disconnect()
             raise
+        return answers
+
+    def _open(self) -> _Socket:
+        self._connection.connect()
+        socket = cast("_Socket", self._connection._sock)  # noqa: SLF001  # that fakeredis has made for its client
+        socket.lpush = _push_first
+        self._socket = socket
+        return socket
 
     def disconnect(self) -> None:
         """End it, and what is watched on it."""
+        self._socket = None
         self._connection.disconnect()
 
     def release(self) -> None:
         """Let others have what it was made of."""
         self._pool.release(self._connection)
+
+
+class _Socket(Protocol):
+    """Fakeredis's end of a connection, as far as it is used here."""
+
+    put_response: Callable[[Answer], object]
+    """Takes each reply, and each error."""
+    lpush: Callable[..., int]
+    """The command."""
+
+    def _process_command(self, fields: list[bytes]) -> None: ...
+
+
+class _List(Protocol):
+    """What a command of fakeredis's is given for the key of a list."""
+
+    value: list[bytes]
+
+    def updated(self) -> None: ...
+
+
+def _push_first(key: _List, *items: bytes) -> int:
+    """LPUSH in one step: fakeredis's own moves all that the list holds for each item."""
+    key.value[:0] = reversed(items)
+    key.updated()
+    return len(key.value)
+
+
+def _written(words: Words) -> list[bytes]:
+    said = words if isinstance(words, tuple) else words.words
+    return [word if type(word) is bytes else _as_bytes(word) for word in said]
+
+
+def _as_bytes(word: Argument) -> bytes:
+    if isinstance(word, bytes):
+        return bytes(word)  # without what a type of somebody's own has beside them: they are what is stored
+    return (word if isinstance(word, str) else repr(word)).encode()
 
 
 class _Waiter:

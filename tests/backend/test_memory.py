@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import count
 from types import TracebackType
+from typing import Any
 
 import fakeredis
 import pytest
@@ -17,7 +18,7 @@ import redis
 import redisext
 from redisext import Backend, Counter, HashMap, Lock, Map, PriorityQueue, Queue, Stack
 from redisext.backend.memory import MemoryBackend
-from redisext.command import Argument, Command, Op, Script
+from redisext.command import Command, Op, Script
 from redisext.errors import BackendClosed, CommandRefused, ConfigurationError, WrongType
 from redisext.reply import integer
 from tests.backend.observe import Sockets, forking_threads, in_child, open_sockets, run_python
@@ -84,6 +85,20 @@ class TestStores:
     def test_it_opens_no_socket(self, db: Backend, sockets: Sockets) -> None:
         Counter[int]("hits", db).incr()
         assert open_sockets() == sockets
+
+    def test_only_the_bytes_are_kept_of_what_is_more(self, db: MemoryBackend) -> None:
+        class Token(bytes):
+            """What an element type or a serializer may give."""
+
+        note = Map("note", db)
+        note.set(Token(b"hello"))
+        assert type(note.get()) is bytes
+
+    def test_items_are_pushed_in_their_order_however_many(self, db: Backend) -> None:
+        jobs = Queue[int]("jobs", db)
+        assert jobs.push(1) == 1
+        assert jobs.push(*range(2, 1_000)) == 999
+        assert [*jobs.items()] == [*range(999, 0, -1)]
 
 
 class TestClosing:
@@ -333,19 +348,20 @@ class TestInterrupts:
                     hits.incr()
             assert [hits.incr(), hits.get()] == [2, 2]
 
-    def test_one_between_sending_and_reading_does_not_shift_replies(
-        self, db: Backend, monkeypatch: pytest.MonkeyPatch
+    def test_one_after_the_reply_does_not_shift_replies(
+        self, db: MemoryBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        send = redis.Connection.send_command
+        socket: Any = db._store.line._socket  # pyright: ignore[reportPrivateUsage]
+        carry_out = socket._process_command
 
-        def send_and_be_interrupted(connection: redis.Connection, *words: Argument) -> None:
-            send(connection, *words)
+        def carry_out_and_be_interrupted(words: list[bytes]) -> None:
+            carry_out(words)
             raise KeyboardInterrupt
 
         note, hits = Map[str]("note", db), Counter[int]("hits", db)
         note.set("hello")
         with monkeypatch.context() as patch:
-            patch.setattr(redis.Connection, "send_command", send_and_be_interrupted)
+            patch.setattr(socket, "_process_command", carry_out_and_be_interrupted)
             with pytest.raises(KeyboardInterrupt):
                 note.get()
         assert [hits.incr(), note.get()] == [1, "hello"]

@@ -32,7 +32,7 @@ from redisext.backend import store
 from redisext.backend.exchange import Answer, Words
 from redisext.backend.memory import AsyncMemoryBackend, MemoryBackend
 from redisext.batch import AsyncBatch, AsyncTransaction, Transaction
-from redisext.command import Argument, Command, Op, Script
+from redisext.command import Command, Op, Script
 from redisext.errors import BackendClosed, BatchError, CommandRefused, ConfigurationError, Conflict, WrongType
 from redisext.reply import integer
 from tests.backend.observe import forking_threads, in_child
@@ -886,12 +886,12 @@ class TestTransactions:
     ) -> None:
         note, hits = Map[str]("note", db), Counter[int]("hits", db)
 
-        def interrupted(connection: redis.Connection, *words: Argument) -> None:
+        def interrupted(words: Words) -> list[bytes]:
             raise KeyboardInterrupt
 
         def fn(transaction: Transaction) -> None:
             with monkeypatch.context() as patch:
-                patch.setattr(redis.Connection, "send_command", interrupted)
+                patch.setattr(store, "_written", interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     transaction.read(note.commands.get())
             note.set("changed")

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redisext.backend.exchange import packed
-from redisext.command import Argument, Command, Op, Script, written_out
+from redisext.command import Argument, Command, Op, Script
 from redisext.reply import integer
+from tests.faults.redis_py import written_out
 
 ARGUMENTS = st.lists(st.binary(max_size=1_100) | st.text() | st.integers() | st.floats(), max_size=3).map(tuple)
 KEYS = st.lists(st.binary(min_size=1), min_size=1, max_size=2).map(tuple)

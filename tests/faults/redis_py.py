@@ -12,7 +12,7 @@ import redis
 
 from redisext.backend.abc import Session
 from redisext.batch import Batches, Pending
-from redisext.command import Command, Reply, written_out
+from redisext.command import Argument, Command, Reply
 from redisext.errors import CommandRefused, ConnectionFailed, OutcomeUnknown, RedisextError
 
 R = TypeVar("R")
@@ -114,3 +114,8 @@ class _Session:
             else:
                 one.settle(reply)
         return True
+
+
+def written_out(words: tuple[Argument, ...]) -> tuple[bytes | str, ...]:
+    """*words* with the numbers as text: hiredis crashes where an interrupt cuts in while it writes a number."""
+    return tuple(word if isinstance(word, (bytes, str)) else repr(word) for word in words)
