@@ -175,9 +175,9 @@ class Once(_Request[None], Generic[N]):
         self.needed = needed
 
 
-Request: TypeAlias = Call[N] | CallMany[N] | Commit[N] | Ask[N] | Once[N]
+Request: TypeAlias = "Call[N] | CallMany[N] | Commit[N] | Ask[N] | Once[N]"
 
-Route: TypeAlias = Generator[Request[N] | Wait, object, R]
+Route: TypeAlias = "Generator[Request[N] | Wait, object, R]"
 """How something finds its way to those who carry it out."""
 
 
