@@ -21,7 +21,8 @@ equality does not see.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NewType, Protocol, TypeVar, cast
 
@@ -58,6 +59,14 @@ class Codec(Protocol[T]):
 
     def decode(self, raw: bytes, /) -> T:
         """The value stored as *raw*. Raises :exc:`~redisext.errors.DecodeError`."""
+        ...
+
+    def encode_all(self, values: Sequence[T], /) -> list[bytes]:
+        """The bytes of each. Raises for the first that cannot be stored."""
+        ...
+
+    def decode_all(self, raws: Sequence[bytes], /) -> list[T]:
+        """The value of each. Raises for the first that cannot be read."""
         ...
 
 
@@ -145,7 +154,25 @@ def _refuse(value: object, element: str, reason: str) -> EncodeError:
     return EncodeError(f"cannot store a value of type {given}{wanted}: {reason}")
 
 
-class _Bytes:
+class _OneByOne(ABC):
+    """How several are written and read, where there is no faster way."""
+
+    @abstractmethod
+    def encode(self, value: object, /) -> bytes: ...
+
+    @abstractmethod
+    def decode(self, raw: bytes, /) -> object: ...
+
+    def encode_all(self, values: Sequence[object], /) -> list[bytes]:
+        encode = self.encode
+        return [encode(value) for value in values]
+
+    def decode_all(self, raws: Sequence[bytes], /) -> list[object]:
+        decode = self.decode
+        return [decode(raw) for raw in raws]
+
+
+class _Bytes(_OneByOne):
     element = "bytes"
     counts = None
 
@@ -161,7 +188,7 @@ class _Bytes:
         return raw
 
 
-class _Str:
+class _Str(_OneByOne):
     element = "str"
     counts = None
 
@@ -182,8 +209,14 @@ class _Str:
         except UnicodeDecodeError as error:
             raise DecodeError(raw, self.element) from error
 
+    def decode_all(self, raws: Sequence[bytes]) -> list[object]:
+        try:
+            return [raw.decode() for raw in raws]
+        except UnicodeDecodeError:
+            return super().decode_all(raws)  # which tells which one it is
 
-class _Int:
+
+class _Int(_OneByOne):
     element = "int"
     counts = int
 
@@ -208,7 +241,7 @@ class _Int:
         return value
 
 
-class _Float:
+class _Float(_OneByOne):
     element = "float"
     counts = float
 
@@ -249,7 +282,7 @@ _NativeCodec = _Bytes | _Str | _Int | _Float
 _NATIVE: Final[Mapping[type, Callable[..., _NativeCodec]]] = {bytes: _Bytes, str: _Str, int: _Int, float: _Float}
 
 
-class _Constrained:
+class _Constrained(_OneByOne):
     """A native scalar with conditions: `Annotated[int, Field(ge=0)]`."""
 
     counts = None  # the server would not heed the conditions
@@ -280,7 +313,7 @@ class _Constrained:
         return checked
 
 
-class _Json:
+class _Json(_OneByOne):
     """JSON, read back and compared before it is written."""
 
     counts = None
@@ -306,6 +339,13 @@ class _Json:
             return self._validate_json(raw, strict=True)
         except Exception as error:  # a validator may raise anything
             raise DecodeError(raw, self.element) from error
+
+    def decode_all(self, raws: Sequence[bytes]) -> list[object]:
+        validate = self._validate_json
+        try:
+            return [validate(raw, strict=True) for raw in raws]
+        except Exception:  # noqa: BLE001  # a validator may raise anything
+            return super().decode_all(raws)  # which tells which one it is
 
     def _read_back(self, value: object, raw: bytes) -> object:
         """What will be read for *raw*, if that is *value*; otherwise this is the last moment to say so."""
@@ -359,6 +399,17 @@ class _PlainJson(_Json):
             pass
         return super().encode(value)
 
+    def encode_all(self, values: Sequence[object]) -> list[bytes]:
+        is_plain, to_json = self._is_plain, self._to_json
+        try:
+            if all(map(is_plain, values)):
+                raws = [to_json(value, by_alias=True) for value in values]
+                if max(map(len, raws), default=0) <= self._longest:
+                    return raws
+        except Exception:  # noqa: BLE001, S110  # as above
+            pass
+        return super().encode_all(values)
+
 
 class _CanonicalJson(_Json):
     """JSON in which equal values are equal bytes."""
@@ -400,7 +451,7 @@ class _PlainCanonicalJson(_CanonicalJson):
         return super().encode(value)
 
 
-class _SerializerCodec:
+class _SerializerCodec(_OneByOne):
     counts = int  # as in redisext 2.0.2, where any map could be incremented
 
     def __init__(self, serializer: Serializer, element: str) -> None:

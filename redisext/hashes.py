@@ -205,7 +205,4 @@ class HashMapCommands(KeyCommands, Generic[K, V]):
 
     def _decode_pairs(self, reply: Reply) -> list[tuple[K, V]]:
         flat = bulks(reply)
-        key, value = self._keys.decode, self._values.decode
-        keys = [key(raw) for raw in flat[::2]]
-        values = [value(raw) for raw in flat[1::2]]
-        return [*zip(keys, values, strict=True)]
+        return [*zip(self._keys.decode_all(flat[::2]), self._values.decode_all(flat[1::2]), strict=True)]

@@ -127,9 +127,8 @@ class KeyCommands:
 
     def _encoded_all(self, codec: Codec[E], values: Sequence[E]) -> tuple[bytes, ...]:
         """The same of several, which have been made before: what fails while they are made is not one of them."""
-        encode = codec.encode
         try:
-            return tuple([encode(value) for value in values])
+            return tuple(codec.encode_all(values))
         except EncodeError as error:
             error.key = text(self.key)
             raise
@@ -153,8 +152,7 @@ class ElementCommands(KeyCommands, Generic[T]):
             raise
 
     def _decode_all(self, reply: Reply) -> list[T]:
-        decode = self._codec.decode
-        return [decode(raw) for raw in bulks(reply)]
+        return self._codec.decode_all(bulks(reply))
 
     def _or(self, default: D) -> Callable[[Reply], T | D]:
         return value_or(self._codec, default)

@@ -2198,6 +2198,37 @@ def test_a_type_is_named_as_a_person_would_write_it(type_: object, name: str) ->
     assert type_name(type_) == name
 
 
+class TestSeveral:
+    """Several at once are written and read as each of them alone."""
+
+    @pytest.mark.parametrize(
+        ("type_", "values"),
+        [
+            (str, ["a", "", "\u00e4"]),
+            (int, [1, -1]),
+            (Event, [Event(name="a"), Event(name="b")]),
+            (dict[str, int], [{"a": 1}, {"b": 10**4298}]),
+            (int | str, [1, "1"]),
+            (Event, []),
+        ],
+        ids=["str", "int", "model", "JSON that is read back", "union", "none"],
+    )
+    def test_they_are_as_each_alone(self, type_: object, values: list[object]) -> None:
+        codec = codec_for(type_)
+        raws = codec.encode_all(values)
+        assert raws == [codec.encode(value) for value in values]
+        assert codec.decode_all(raws) == values
+
+    @pytest.mark.parametrize(("type_", "good"), [(str, "a"), (int, 1), (Event, Event(name="a")), (list[int], [1])])
+    def test_the_first_that_is_none_is_told(self, type_: object, good: object) -> None:
+        codec = codec_for(type_)
+        with pytest.raises(EncodeError, match=r"cannot store a value of type float as"):
+            codec.encode_all([good, 1.5, b""])
+        with pytest.raises(DecodeError) as caught:
+            codec.decode_all([codec.encode(good), b"\xff", b"\xfe"])
+        assert caught.value.raw == b"\xff"
+
+
 def test_a_local_class_is_named_without_the_function_around_it() -> None:
     class Local: ...
 
