@@ -25,12 +25,10 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from redisext.errors import DecodeError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = [
     "Argument",
@@ -60,16 +58,20 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """A Lua script, run by its SHA-1 where the server knows it and sent whole where not."""
 
     source: str
-    sha: str = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "sha", digest)
+    @property
+    def sha(self) -> str:
+        """By this the server knows it."""
+        return _sha1(self.source)
+
+
+@lru_cache(maxsize=1024)
+def _sha1(source: str) -> str:
+    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +227,10 @@ class CursorLost(Exception):
     """The server that has begun a scan does not go on with it, and no other can: it is to be begun anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Inside :data:`Steps`: let `seconds` pass."""
 
     seconds: float
-
-    def __iter__(self) -> Iterator[Wait]:
-        yield self
 
 
 Steps: TypeAlias = Generator[Command[object] | Wait, object, R]

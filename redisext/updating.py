@@ -31,7 +31,7 @@ def compare_and_set(
         value = fn(old)
         if (yield from swap(value, raw)):
             return value
-        yield from Wait(next(before_next))  # somebody else was faster
+        yield Wait(next(before_next))  # somebody else was faster
 
 
 def raw_and_value(codec: Codec[T]) -> Callable[[Reply], tuple[bytes | None, T | None]]:

@@ -6,7 +6,7 @@ import hashlib
 import pickle
 import time
 from collections.abc import Callable, Generator
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,10 @@ def incr(key: bytes = b"hits", by: int = 1) -> Command[int]:
     return Command(INCRBY, (key,), (by,), integer)
 
 
-FIELDS = [(one, [field.name for field in fields(one)]) for one in (incr(), INCRBY, SCRIPT, Wait(1))]
+FIELDS = [
+    *((one, [field.name for field in fields(one)]) for one in (incr(), INCRBY)),
+    *((one, [*one._fields]) for one in (SCRIPT, Wait(1))),
+]
 
 
 class TestCommand:
@@ -47,9 +50,9 @@ class TestCommand:
     @pytest.mark.parametrize(("value", "names"), FIELDS, ids=["Command", "Op", "Script", "Wait"])
     def test_it_cannot_be_changed(self, value: object, names: list[str]) -> None:
         for name in names:
-            with pytest.raises(FrozenInstanceError):
+            with pytest.raises(AttributeError):
                 setattr(value, name, None)
-            with pytest.raises(FrozenInstanceError):
+            with pytest.raises(AttributeError):
                 delattr(value, name)
 
     @pytest.mark.parametrize(("value", "names"), FIELDS, ids=["Command", "Op", "Script", "Wait"])
@@ -194,9 +197,9 @@ class TestRun:
 
     def test_time_passes_where_they_wait(self, slept: list[float]) -> None:
         def patient() -> Steps[int]:
-            yield from Wait(0.5)
+            yield Wait(0.5)
             found = yield from incr()
-            yield from Wait(0.25)
+            yield Wait(0.25)
             return found
 
         assert run(patient(), Server(1)) == 1
@@ -231,7 +234,7 @@ class TestRun:
                 try:
                     return (yield from incr())
                 except ConnectionError:
-                    yield from Wait(0)
+                    yield Wait(0)
 
         assert run(again(), Server(ConnectionError(), ConnectionError(), 5)) == 5
 
@@ -261,7 +264,7 @@ class TestRun:
 
         def patient() -> Steps[None]:
             try:
-                yield from Wait(60)
+                yield Wait(60)
             finally:
                 yield from incr(by=-1)
 

@@ -96,7 +96,7 @@ def _written(word: Argument) -> bytes:
     return (word if isinstance(word, str) else repr(word)).encode()
 
 
-_SMALL: Final = 1_000
+_SMALL: Final = 256
 _COUNTS: Final = tuple([b"*%d" % count for count in range(_SMALL)])
 _SIZES: Final = tuple([b"\r\n$%d\r\n" % size for size in range(_SMALL)])
 """What stands before a command of so many words, and before a word of such a size: most are small."""

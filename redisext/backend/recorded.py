@@ -328,7 +328,7 @@ def popped_in_time(records: Records, command: Command[R]) -> Steps[R]:
         if left is not None and left <= 0:
             return command.read(None)
         if take.end is None:
-            yield from Wait(next(pauses) if left is None else min(next(pauses), left))
+            yield Wait(next(pauses) if left is None else min(next(pauses), left))
         else:
             key = command.keys[0]
             for_now = A_SLICE if left is None else min(A_SLICE, left)

@@ -204,7 +204,7 @@ class Trial(Generic[N]):
         """Go to the next node, or to the same after a pause."""
         self.turn += 1
         if self.waits:
-            yield from Wait(next(self._pauses))
+            yield Wait(next(self._pauses))
 
     @property
     def over(self) -> bool:
