@@ -117,9 +117,9 @@ $(NEIGHBOURS:%=.venv/bench-%/ready): .venv/bench-%/ready: benchmarks/neighbours.
 		$$(sed -n 's/^$* //p' $<) 2> $(@D)/log || mv $(@D)/log $(@D)/not-installed
 	@touch $@
 
-# Each "name[extra]>=1.2" of pyproject.toml as "name==1.2".
+# Each "name[extra]>=1.2" of pyproject.toml, be there an upper bound or not, as "name==1.2".
 .venv/lowest.txt: pyproject.toml
 	@mkdir -p $(@D)
-	@sed -nE 's/^ *"([A-Za-z0-9_-]+)(\[.*\])?>=([0-9.]+)",$$/\1==\3/p' pyproject.toml > $@
+	@sed -nE 's/^ *"([A-Za-z0-9_-]+)(\[.*\])?>=([0-9.]+)(,<[0-9.]+)?",$$/\1==\3/p' pyproject.toml > $@
 
 .venv/lowest/ready: .venv/lowest.txt

@@ -94,7 +94,7 @@ Form: TypeAlias = Callable[[Any], object]  # of the type that is plain, which no
 """Makes of a plain value what pydantic writes canonically. Raises ValueError where it knows no way."""
 
 
-def writer(core_schema: object) -> Callable[[Any], bytes]:
+def writer(core_schema: object) -> Callable[[object], bytes]:
     """What writes the plain values of a plain type, as :func:`canonical_json` does.
 
     It raises where it does not know that it does, or where a value cannot be written at all.
