@@ -128,14 +128,8 @@ class Connection(AbstractConnection):
                 answer = next_answer()
             answers.append(answer)
 
-    def read_late(self, timeout: float | None) -> Answer:
-        """The next answer, which may take *timeout* seconds in place of what is usual; None for ever."""
-        answers: list[Answer] = []
-        self.read_into_late(answers, 1, timeout)
-        return answers[0]
-
     def read_into_late(self, answers: list[Answer], count: int, timeout: float | None) -> None:
-        """Add answers until there are *count*, each of which may take so long."""
+        """The same, where each may take *timeout* seconds in place of what is usual; None for ever."""
         sock = self._sock
         if sock is None:
             raise RedisConnectionError("it was closed in the meantime")

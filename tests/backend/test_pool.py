@@ -82,7 +82,7 @@ class TestTheLimit:
         connection = pool.take()
         connection.disconnect()
         with pytest.raises(redis.exceptions.ConnectionError, match="closed in the meantime"):
-            connection.read_late(1)
+            connection.read_into_late([], 1, timeout=1)
         pool.give_back(connection, settled=False)
 
     def test_nothing_is_written_to_the_file_that_has_the_number_of_one_that_was_closed(self, pool: Pool) -> None:
