@@ -280,6 +280,7 @@ class Line:
             for one in words:
                 # Past the client, which would write it and parse it.
                 socket._process_command(_written(one))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            socket.put_response = _keep_nothing
         except BaseException:
             # Something cut in (an interrupt, say). Whoever comes next begins afresh, and gets no reply but his own.
             self.cut = True
@@ -321,6 +322,10 @@ class _List(Protocol):
     value: list[bytes]
 
     def updated(self) -> None: ...
+
+
+def _keep_nothing(_answer: Answer) -> None:
+    """Between commands: what was answered is its caller's alone."""
 
 
 def _push_first(key: _List, *items: bytes) -> int:

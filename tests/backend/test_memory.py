@@ -20,7 +20,7 @@ from redisext import Backend, Counter, HashMap, Lock, Map, PriorityQueue, Queue,
 from redisext.backend.memory import MemoryBackend
 from redisext.command import Command, Op, Script
 from redisext.errors import BackendClosed, CommandRefused, ConfigurationError, WrongType
-from redisext.reply import integer
+from redisext.reply import as_it_is, integer
 from tests.backend.observe import Sockets, forking_threads, in_child, open_sockets, run_python
 from tests.servers import wait_until
 from tests.threads import PATIENCE, at_once, start
@@ -93,6 +93,10 @@ class TestStores:
         note = Map("note", db)
         note.set(Token(b"hello"))
         assert type(note.get()) is bytes
+
+    def test_an_answer_is_held_by_nobody_but_who_asked(self, db: Backend) -> None:
+        answer = db.execute(Command(Op("LRANGE", "list"), (b"jobs",), (0, -1), as_it_is))
+        assert sys.getrefcount(answer) <= 2  # the name, and the argument of this call
 
     def test_items_are_pushed_in_their_order_however_many(self, db: Backend) -> None:
         jobs = Queue[int]("jobs", db)
