@@ -149,13 +149,15 @@ class _Forms:
         """The fields by what they are written as, in order. *part* is the code that gets one by its name."""
         names: dict[str, object] = {}
         entries: list[str] = []
-        for alias, name in sorted((field.get("serialization_alias", name), name) for name, field in fields.items()):
+        # An alias may be of a type of somebody's own: what counts is its text.
+        aliases = {name: str.__str__(field.get("serialization_alias", name)) for name, field in fields.items()}
+        for name in sorted(aliases, key=lambda name: aliases[name]):
             form = self.form(fields[name]["schema"])
             made = part.format(name)
             if form is not None:
                 made = f"form{len(entries)}({made})"
                 names[f"form{len(entries)}"] = form
-            entries.append(f"{alias!r}: {made}")
+            entries.append(f"{aliases[name]!r}: {made}")
         # Compiled, as the check of a record is.
         record: Form = eval(f"lambda value: {{{', '.join(entries)}}}", names)  # noqa: S307  # names are written as text
         return record

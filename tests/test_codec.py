@@ -1442,6 +1442,18 @@ class RenamedDict(TypedDict):
     b: Annotated[int | None, Field(alias="y")]
 
 
+class Spelling(StrEnum):
+    """Text, whose repr is no Python."""
+
+    LATER = "z"
+    SOONER = "a"
+
+
+Named = pydantic.create_model(
+    "Named", first=(float, Field(alias=Spelling.LATER)), second=(int, Field(alias=Spelling.SOONER))
+)
+
+
 RECORD = Record(text="x", number=1, size=0.5, sure=True, at=NOON)
 AT_READ = Record.model_validate_json(Record(text="read", at=NOON.replace(tzinfo=UTC)).model_dump_json())
 
@@ -1466,6 +1478,7 @@ PLAIN = [
     pytest.param(Listed, {"number": 1, "text": "x"}, id="a TypedDict in another order"),
     pytest.param(Bare, Bare(), id="no field"),
     pytest.param(Renamed, Renamed(z=-2.5, y=None, x=""), id="a model with aliases"),
+    pytest.param(Named, Named.model_validate({"z": 0.5, "a": 1}), id="a model with aliases of another type"),
     pytest.param(RenamedData, RenamedData(z=0.0, y=1), id="a dataclass with aliases"),
     pytest.param(RenamedDict, {"a": 1e-4, "b": None}, id="a TypedDict with aliases"),
     pytest.param(dict[str, int], {"b": 1, "a": 2, "ab": 3, "B": 4, "": 5}, id="a dict out of order"),

@@ -212,8 +212,6 @@ class MemorySession:
     def commit(self, pending: Sequence[Pending[object]]) -> bool:
         """Carry out all together; false, and nothing was, if a watched key has changed."""
         self._backend.check_open()
-        if self._line.cut:
-            return False  # nobody has watched since
         return self._run(exchange.commit(self._where, pending))
 
     def _run(self, steps: Exchange[R]) -> R:
@@ -223,7 +221,8 @@ class MemorySession:
         if words[-1] != ("EXEC",):
             return self._line.answers(words)
         answers = self._line.answers(words[:-1])
-        if exchange.drive(_existing(self._existed), self._store.line.answers) == self._existed:
+        watched = not self._line.cut
+        if watched and exchange.drive(_existing(self._existed), self._store.line.answers) == self._existed:
             return answers + self._line.answers(words[-1:])
         self._line.answers([("DISCARD",)])
         return [*answers, None]

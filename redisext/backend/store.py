@@ -270,12 +270,17 @@ class Line:
         self._connection = self._pool.get_connection()
         self._socket: _Socket | None = None
         self.cut: bool = False
+        """Whether it was begun anew, and what it watched is forgotten."""
 
     def answers(self, words: Sequence[Words]) -> list[Answer]:
         """Say all, one after the other."""
         answers: list[Answer] = []
         try:
             socket = self._socket or self._open()
+            if getattr(socket, "_killed", False):  # by CLIENT KILL, which older ones do not know
+                self.cut = True
+                self.disconnect()
+                socket = self._open()
             socket.put_response = answers.append
             for one in words:
                 # Past the client, which would write it and parse it.

@@ -371,6 +371,25 @@ class TestInterrupts:
         assert [hits.incr(), note.get()] == [1, "hello"]
 
 
+class TestKilled:
+    """By CLIENT KILL, a connection forgets what it watched."""
+
+    def test_a_transaction_whose_watch_is_forgotten_is_not_carried_out(self, db: MemoryBackend) -> None:
+        hits = Counter[int]("hits", db)
+        hits.set(1)
+        with db.session([b"hits"]) as session:
+            db.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            db.client.set("hits", 50)
+            assert not session.commit([redisext.Pending(hits.commands.incr())])
+        assert hits.get() == 50
+
+    def test_the_next_command_begins_anew(self, db: MemoryBackend) -> None:
+        hits = Counter[int]("hits", db)
+        hits.incr()
+        db.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert [hits.incr(), hits.get()] == [2, 2]
+
+
 class TestNotInstalled:
     def test_the_error_tells_how_to_install_it(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "fakeredis", None)
