@@ -2242,8 +2242,8 @@ class TestSeveral:
         assert caught.value.raw == b"\xff"
 
     def test_so_is_one_that_looks_like_the_others_but_cannot_be_written(self) -> None:
-        with pytest.raises(EncodeError, match=r"cannot store a value of type Event"):
-            codec_for(Event).encode_all([Event(name="a"), Event(name="\ud800")])
+        with pytest.raises(EncodeError, match=r"cannot store a value of type Record"):
+            codec_for(Record).encode_all([RECORD, RECORD.model_copy(update={"text": "\ud800"})])
 
 
 def test_a_local_class_is_named_without_the_function_around_it() -> None:
