@@ -232,7 +232,8 @@ SCALARS = [
     Element(UserId, INTS, "number"),
     Element(Port, st.integers(1, 65535), "number"),
     Element(Short, st.text(max_size=3), "string"),
-    Element(Decimal, st.decimals(allow_nan=False, allow_infinity=False), "string"),
+    # Written as a string, but read from a number too.
+    Element(Decimal, st.decimals(allow_nan=False, allow_infinity=False), "string or number"),
     Element(datetime, st.datetimes(timezones=ZONES), "string"),
     Element(date, st.dates(), "string"),
     Element(time, st.times(timezones=ZONES), "string"),
