@@ -26,6 +26,7 @@ __all__ = [
     "Exchange",
     "Words",
     "adrive",
+    "as_bytes",
     "commit",
     "drive",
     "is_wait",
@@ -76,7 +77,7 @@ def packed(said: Iterable[Words]) -> bytes:
             words = one if isinstance(one, tuple) else one.words
             parts.append(b"*%d" % len(words))
         for word in words:
-            written = word if type(word) is bytes else _written(word)
+            written = word if type(word) is bytes else as_bytes(word)
             size = len(written)
             parts.append(_SIZES[size] if size < _SMALL else b"\r\n$%d\r\n" % size)
             parts.append(written)
@@ -90,9 +91,10 @@ def _kept(command: Command[object]) -> bytes:
     return ready
 
 
-def _written(word: Argument) -> bytes:
+def as_bytes(word: Argument) -> bytes:
+    """*word* as it is sent, in bytes of Python's own type."""
     if isinstance(word, bytes):
-        return word
+        return bytes(word)  # without what a type of somebody's own has beside them
     return (word if isinstance(word, str) else repr(word)).encode()
 
 

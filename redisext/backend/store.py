@@ -342,13 +342,7 @@ def _push_first(key: _List, *items: bytes) -> int:
 
 def _written(words: Words) -> list[bytes]:
     said = words if isinstance(words, tuple) else words.words
-    return [word if type(word) is bytes else _as_bytes(word) for word in said]
-
-
-def _as_bytes(word: Argument) -> bytes:
-    if isinstance(word, bytes):
-        return bytes(word)  # without what a type of somebody's own has beside them: they are what is stored
-    return (word if isinstance(word, str) else repr(word)).encode()
+    return [word if type(word) is bytes else exchange.as_bytes(word) for word in said]
 
 
 class _Waiter:
