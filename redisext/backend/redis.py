@@ -288,7 +288,7 @@ def _call_together(parts: Mapping[Seat[_Node], Sequence[Pending[object]]]) -> li
             begun: list[tuple[Seat[_Node], _Talk]] = []
             for seat in seats:
                 try:
-                    loan = stack.enter_context(_Loan(seat.node, seat.node.take()))
+                    loan = stack.enter_context(seat.node.lend())
                     begun.append((seat, loan.begin(parts[seat], asking=asking)))
                 except RedisextError as error:
                     unsaid[seat] = error
@@ -491,20 +491,24 @@ class _Node:
 
     def call_many(self, pending: Sequence[Pending[object]]) -> None:
         """Send all at once, and read the replies; raises only if nothing was sent."""
-        with _Loan(self, self.take()) as loan:
+        with self.lend() as loan:
             loan.begin(pending).finish()
 
     def ask(self, words: list[Words]) -> Sequence[Answer]:
         """Say *words*; the answers, errors among them."""
-        with _Loan(self, self.take()) as loan:
+        with self.lend() as loan:
             return loan.ask(words)
 
     @contextmanager
     def session(self, watch: Sequence[bytes]) -> Generator[Session]:
-        with _Loan(self, self.take()) as loan:
+        with self.lend() as loan:
             if watch:
                 loan.watch(watch)
             yield loan
+
+    def lend(self) -> _Loan:
+        """A connection, until the end of a block."""
+        return _Loan(self, self.take())
 
     def take(self) -> connections.Connection:
         """A connection; see :meth:`~redisext.backend.connections.Pool.take`."""
