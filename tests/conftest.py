@@ -204,7 +204,7 @@ def store_url(request: pytest.FixtureRequest, variant: str) -> str:
         case "replicated":
             replicated: Replicated = request.getfixturevalue("replicated")
             replicated.primary.call("FLUSHALL")
-            wait_until(lambda: replicated.replicas[0].call("DBSIZE") == 0, "the replica is empty")
+            wait_until(partial(_is_empty, replicated.replicas[0]), "the replica is empty")
             replicas = ",".join(f"{one.host}:{one.port}" for one in replicated.replicas)
             return f"{replicated.primary.url}?replicas={replicas}&{CONFIRMED}"
         case "sentinel":

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from redisext.backoff import Patience
-from redisext.command import Command, Op, Reply
+from redisext.command import Command, Op
 from redisext.errors import CommandRefused, ConnectionFailed, DecodeError, OutcomeUnknown
 from redisext.pending import Pending, without_overtaking
+from redisext.reply import as_it_is
 
 SET = Op("SET")
 GET = Op("GET", reads=True)
-
-
-def as_it_is(reply: Reply) -> object:
-    return reply
 
 
 def asked(op: Op, key: str) -> Pending[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import pytest
 import redis
@@ -12,8 +12,9 @@ from redisext.backend import sentinel
 from redisext.backend.exchange import Answer, Words
 from redisext.backend.sentinel import Sentinel
 from redisext.backend.topology import Ask, Nodes, Once
+from redisext.command import run
 from redisext.dsn import Configuration, parse
-from redisext.errors import ConnectionFailed, PermissionDenied, RedisextError
+from redisext.errors import ConnectionFailed, PermissionDenied
 
 Says: TypeAlias = Callable[[Words], Answer]
 
@@ -54,9 +55,12 @@ def refuses(_words: Words) -> Answer:
 def go(route: Generator[Any, object, Any], sentinels: Sequence[Says | None]) -> Any:
     """What a route comes to, where the Sentinels say so (None: they do not answer) and all servers are primaries."""
 
-    def answer(request: Ask[Server]) -> list[Answer]:
+    def answer(request: Ask[Server] | Once[Server]) -> object:
+        if isinstance(request, Once):
+            return go(request.route(), sentinels)
         if request.words == [("ROLE",)]:
-            return [[b"master", 0, []]]
+            primary: Answer = [b"master", 0, []]
+            return [primary]
         says = sentinels[int(request.node.where.host.rpartition(".")[2])]
         if says is None:
             silent = ConnectionFailed(f"{request.node.where} is silent")
@@ -64,20 +68,7 @@ def go(route: Generator[Any, object, Any], sentinels: Sequence[Says | None]) -> 
             raise silent
         return [says(words) for words in request.words]
 
-    try:
-        request = next(route)
-        while True:
-            try:
-                if isinstance(request, Once):
-                    result = go(cast("Once[Server]", request).route(), sentinels)
-                else:
-                    result = answer(request)
-            except RedisextError as error:
-                request = route.throw(error)
-            else:
-                request = route.send(result)
-    except StopIteration as stop:
-        return stop.value
+    return run(route, answer)
 
 
 def a_group(options: str = "") -> Sentinel[Server]:

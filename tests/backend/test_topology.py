@@ -27,6 +27,7 @@ from redisext.command import Command, Op, Reply, Wait
 from redisext.dsn import Configuration, parse
 from redisext.errors import ArgumentError, ConfigurationError, ConnectionFailed, CrossSlot, PermissionDenied
 from redisext.pending import Pending
+from redisext.reply import as_it_is
 from redisext.slots import SLOTS, slot
 
 
@@ -335,7 +336,3 @@ def test_what_a_later_one_has_overtaken_on_the_move_is_not_sent_on() -> None:
     assert not first.retriable
     with pytest.raises(ConnectionFailed, match="the slot of key 'jobs' is being moved to another node of the cluster"):
         first.result()
-
-
-def as_it_is(reply: Reply) -> object:
-    return reply
